@@ -1,1 +1,7 @@
-fn main(){}
+//! Parses, runs, and turns the outcome into an exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chargru::cli::main()
+}

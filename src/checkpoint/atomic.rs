@@ -1,0 +1,169 @@
+//! Writing so that a crash at any moment leaves either the old or the new, whole.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Writes `bytes` beside `path`, flushes them to the disk, then renames.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = with_suffix(path, ".new");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    let written = write();
+    if written.is_err() {
+        // What is half written takes room that a full disk needs.
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Replaces the folder `place` by one that `fill` writes into.
+///
+/// `fill` works in `place.new`. The two are then swapped: `place` → `place.old`, `place.new` → `place`.
+/// After a crash between these two renames `place` is missing, and both the others are whole:
+/// [`recover`] finishes the swap, and [`existing`] lets a reader go on without writing.
+pub fn replace_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    recover(place)?;
+    let new = with_suffix(place, ".new");
+    let old = with_suffix(place, ".old");
+    remove_folder(&new)?;
+    let filled = fs::create_dir_all(&new)
+        .with_context(|| format!("cannot create {}", new.display()))
+        .and_then(|()| fill(&new))
+        .and_then(|()| sync_folder(&new));
+    if let Err(error) = filled {
+        let _ = remove_folder(&new);
+        return Err(error);
+    }
+    remove_folder(&old)?;
+    if place.exists() {
+        rename(place, &old)?;
+    }
+    rename(&new, place)?;
+    if let Some(parent) = place.parent() {
+        sync_folder(parent)?;
+    }
+    remove_folder(&old)
+}
+
+/// Finishes what a crash in [`replace_folder`] left. Only the run's one writer may call it.
+pub fn recover(place: &Path) -> Result<()> {
+    let (new, old) = (with_suffix(place, ".new"), with_suffix(place, ".old"));
+    if !place.exists() && old.exists() {
+        // The old one moves aside only when the new one is whole.
+        rename(if new.exists() { &new } else { &old }, place)?;
+    }
+    remove_folder(&new)?;
+    remove_folder(&old)
+}
+
+/// The folder that holds the last complete contents of `place`, if there is one.
+pub fn existing(place: &Path) -> Option<PathBuf> {
+    if place.is_dir() {
+        return Some(place.to_path_buf());
+    }
+    let (new, old) = (with_suffix(place, ".new"), with_suffix(place, ".old"));
+    if !old.is_dir() {
+        return None;
+    }
+    Some(if new.is_dir() { new } else { old })
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a folder durable. Windows has no such call, and needs none.
+fn sync_folder(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("cannot flush {}", path.display()))?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(folder: &Path, text: &str) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        write_file(&folder.join("a"), text.as_bytes())
+    }
+
+    fn read(place: &Path) -> String {
+        existing(place).map_or_else(String::new, |p| {
+            fs::read_to_string(p.join("a")).unwrap_or_default()
+        })
+    }
+
+    #[test]
+    fn a_failed_fill_leaves_the_old_folder() -> Result<()> {
+        let temp = tempfile::tempdir()?;
+        let place = temp.path().join("last");
+        replace_folder(&place, |dir| put(dir, "one"))?;
+        let failed = replace_folder(&place, |dir| {
+            put(dir, "half")?;
+            anyhow::bail!("disk full")
+        });
+        assert!(failed.is_err());
+        assert_eq!(read(&place), "one");
+        replace_folder(&place, |dir| put(dir, "two"))?;
+        assert_eq!(read(&place), "two");
+        assert_eq!(
+            fs::read_dir(temp.path())?.count(),
+            1,
+            "nothing is left behind"
+        );
+        Ok(())
+    }
+
+    /// Every state that a kill can leave, in the order in which `replace_folder` passes through them.
+    #[test]
+    fn every_moment_of_a_crash_leaves_a_whole_folder() -> Result<()> {
+        let states: [(&[(&str, &str)], &str); 5] = [
+            (&[("last", "one"), ("last.new", "hal")], "one"),
+            (&[("last", "one"), ("last.new", "two")], "one"),
+            (&[("last.old", "one"), ("last.new", "two")], "two"),
+            (&[("last", "two"), ("last.old", "one")], "two"),
+            (&[("last.old", "one")], "one"),
+        ];
+        for (folders, expected) in states {
+            let temp = tempfile::tempdir()?;
+            let place = temp.path().join("last");
+            for (name, text) in folders {
+                put(&temp.path().join(name), text)?;
+            }
+            assert_eq!(read(&place), expected, "read before recovery: {folders:?}");
+            recover(&place)?;
+            assert!(place.is_dir());
+            assert_eq!(read(&place), expected, "read after recovery: {folders:?}");
+            assert_eq!(fs::read_dir(temp.path())?.count(), 1);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! A checkpoint folder → memory. A trust boundary: whatever is on the disk, the outcome is
+//! a checked checkpoint or an error that names the file.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use safetensors::{Dtype, SafeTensors};
+
+use super::atomic::existing;
+use super::format::{
+    CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
+};
+use crate::fused;
+use crate::model::{Network, var_map};
+use crate::text::Tokenizer;
+
+/// No honest file of text in a checkpoint is larger.
+const MAX_TEXT_FILE: u64 = 256 << 20;
+
+/// A checkpoint, read and checked.
+pub struct Checkpoint {
+    /// The folder it came from.
+    pub folder: PathBuf,
+    pub config: Config,
+    pub tokenizer: Tokenizer,
+    weights: HashMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Opens `path`: a run (then its `best`, or `last` if nothing was evaluated yet) or a folder inside it.
+    ///
+    /// # Errors
+    /// A file that is missing, broken, of another version, or that does not fit the others.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        let folder = resolve(path)?;
+        let config = Config::from_json(&read_text_file(&folder.join(CONFIG))?)
+            .with_context(|| broken(&folder.join(CONFIG)))?;
+        let tokenizer = Tokenizer::from_json(&read_text_file(&folder.join(TOKENIZER))?)
+            .with_context(|| broken(&folder.join(TOKENIZER)))?;
+        ensure!(
+            tokenizer.vocab_size() == config.model.vocab,
+            "{} has {} ids but {} says that the model has {}: the two are of different runs",
+            folder.join(TOKENIZER).display(),
+            tokenizer.vocab_size(),
+            folder.join(CONFIG).display(),
+            config.model.vocab
+        );
+        let path = folder.join(WEIGHTS);
+        let weights = read_tensors(&path, device)?;
+        check_weights(&config, &weights).with_context(|| broken(&path))?;
+        Ok(Self {
+            folder,
+            config,
+            tokenizer,
+            weights,
+        })
+    }
+
+    /// The network, its weights fixed.
+    pub fn network(&self, device: &Device) -> Result<Network> {
+        let vb = VarBuilder::from_tensors(self.weights.clone(), DType::F32, device);
+        Ok(Network::new(&self.config.model, vb)?)
+    }
+
+    /// The weights as variables, to train on.
+    pub fn var_map(&self) -> Result<VarMap> {
+        var_map(self.weights.clone())
+    }
+
+    /// The weights by name.
+    pub fn weights(&self) -> &HashMap<String, Tensor> {
+        &self.weights
+    }
+
+    /// The training state beside the weights; only `last` has one.
+    pub fn training(&self, device: &Device) -> Result<TrainingState> {
+        let path = self.folder.join(TRAINING);
+        let record: TrainingRecord =
+            serde_json::from_slice(&read_text_file(&path)?).with_context(|| broken(&path))?;
+        let tensors = read_tensors(&self.folder.join(TRAINING_TENSORS), device)?;
+        Ok(TrainingState {
+            record,
+            tensors: tensors.into_iter().collect(),
+        })
+    }
+}
+
+/// The checkpoint folder that `path` means.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    for candidate in [path.to_path_buf(), path.join("best"), path.join("last")] {
+        if let Some(folder) = existing(&candidate)
+            && folder.join(CONFIG).is_file()
+        {
+            return Ok(folder);
+        }
+    }
+    ensure!(
+        path.exists(),
+        "there is no checkpoint {}: give the folder that `chargru train` named at its end",
+        path.display()
+    );
+    bail!(
+        "{} is no checkpoint: it holds no {CONFIG}, and neither does a best/ or last/ in it",
+        path.display()
+    )
+}
+
+fn broken(path: &Path) -> String {
+    format!(
+        "{} cannot be used: restore it from a copy, or train again",
+        path.display()
+    )
+}
+
+fn read_text_file(path: &Path) -> Result<Vec<u8>> {
+    let length = fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len();
+    ensure!(
+        length <= MAX_TEXT_FILE,
+        "{} has {length} bytes, more than any checkpoint's ({MAX_TEXT_FILE})",
+        path.display()
+    );
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = || -> Result<HashMap<String, Tensor>> {
+        ensure!(file.metadata()?.len() > 0, "it is empty");
+        let mapped = fused::map_file(&file)?;
+        let tensors = SafeTensors::deserialize(&mapped)
+            .map_err(|error| anyhow!("no whole safetensors file: {error}"))?;
+        tensors
+            .iter()
+            .map(|(name, view)| {
+                ensure!(
+                    view.dtype() == Dtype::F32,
+                    "{name} is {:?}, but chargru keeps float32",
+                    view.dtype()
+                );
+                let values: Vec<f32> = view
+                    .data()
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect();
+                ensure!(
+                    values.iter().all(|v| v.is_finite()),
+                    "{name} holds a NaN or an infinity"
+                );
+                let tensor = Tensor::from_vec(values, view.shape(), device)?;
+                Ok((name.to_string(), tensor))
+            })
+            .collect()
+    };
+    read().with_context(|| broken(path))
+}
+
+/// Exactly the tensors that the configuration names, in its shapes.
+fn check_weights(config: &Config, weights: &HashMap<String, Tensor>) -> Result<()> {
+    let expected = config.model.parameters();
+    for (name, shape) in &expected {
+        match weights.get(name) {
+            None => bail!("it lacks the tensor {name} {shape:?} that {CONFIG} asks for"),
+            Some(tensor) if tensor.dims() != shape => bail!(
+                "{name} has shape {:?} but {CONFIG} asks for {shape:?}",
+                tensor.dims()
+            ),
+            Some(_) => {}
+        }
+    }
+    if let Some(extra) = weights
+        .keys()
+        .filter(|name| !expected.iter().any(|(known, _)| known == *name))
+        .min()
+    {
+        bail!("it has a tensor {extra} that {CONFIG} knows nothing of");
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! What several subcommands' arguments share.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use anyhow::Result;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+
+/// An error in the arguments themselves: the program exits with 2.
+#[derive(Debug)]
+pub(crate) struct WrongArgument(String);
+
+impl fmt::Display for WrongArgument {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongArgument {}
+
+/// Marks an error as one in the arguments.
+pub(crate) fn wrong(message: impl fmt::Display) -> anyhow::Error {
+    anyhow::Error::new(WrongArgument(message.to_string()))
+}
+
+/// The result of checking settings that came from the arguments.
+pub(crate) fn checked<T>(result: Result<T>) -> Result<T> {
+    result.map_err(|error| wrong(format!("{error:#}")))
+}
+
+/// The arguments of `command`, by id, that the user wrote out: they win over a file's or a preset's.
+pub(crate) fn given_on_command_line(command: &Command, matches: &ArgMatches) -> BTreeSet<String> {
+    command
+        .get_arguments()
+        .map(|argument| argument.get_id().as_str())
+        .filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
+        .map(ToString::to_string)
+        .collect()
+}

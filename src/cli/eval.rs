@@ -1,0 +1,103 @@
+//! `chargru eval`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::args::wrong;
+use super::output::{bits, emit, grouped};
+use super::{device, open};
+use crate::train::{DataConfig, Part, evaluate, text_to_evaluate};
+
+#[derive(Args)]
+pub(crate) struct EvalArgs {
+    /// Run, or a checkpoint in it [default: the newest run in ./checkpoints]
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Text to measure on: files, folders or - for stdin [default: the text of the training]
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    corpus: Vec<PathBuf>,
+    /// Which part of the text
+    #[arg(long, value_enum, default_value_t = WhichPart::Auto)]
+    part: WhichPart,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WhichPart {
+    /// The validation part of the text that the model was trained on, all of any other
+    Auto,
+    /// All of the text
+    All,
+    /// The part that training would read
+    Train,
+    /// The part that training would hold back
+    Val,
+}
+
+pub(crate) fn run(args: &EvalArgs) -> Result<()> {
+    open::threads(args.threads)?;
+    let device = device::open(&args.device)?;
+    let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let record = &checkpoint.config.corpus;
+    let mut data = DataConfig::of_record(record);
+    if !args.corpus.is_empty() {
+        data.paths = args.corpus.clone();
+    }
+    let corpus = data.read_corpus()?;
+    let same_text = corpus.fingerprint() == record.sha256;
+    if args.corpus.is_empty() && !same_text {
+        bail!(
+            "the text of the training has changed since: name the text to measure on with --corpus"
+        );
+    }
+    let part = match args.part {
+        WhichPart::Auto if same_text && record.val_fraction > 0.0 => Part::Validation,
+        WhichPart::Auto | WhichPart::All => Part::All,
+        WhichPart::Train => Part::Train,
+        WhichPart::Val => Part::Validation,
+    };
+    if part == Part::Validation && record.val_fraction == 0.0 {
+        return Err(wrong(
+            "--part val: this model was trained without validation (--val-fraction 0)",
+        ));
+    }
+    let name = corpus.name().to_string();
+    let tokenizer = &checkpoint.tokenizer;
+    let text = text_to_evaluate(corpus, record, tokenizer, part)?.evaluation(128)?;
+    let result = evaluate(&checkpoint.network(&device)?, &text, tokenizer)?;
+    let nats = result.nats_per_id();
+    if args.json {
+        let object = serde_json::json!({
+            "corpus": name,
+            "part": part,
+            "ids": result.ids,
+            "bytes": result.bytes,
+            "loss": nats,
+            "bits_per_character": bits(nats),
+            "perplexity": nats.exp(),
+            "bits_per_byte": result.bits_per_byte(),
+        });
+        return emit(&format!("{object}\n"));
+    }
+    emit(&format!(
+        "text                {name}, {part} part, {} ids\n\
+         loss                {nats:.4} nats per id\n\
+         bits per character  {:.4}\n\
+         perplexity          {:.4}\n\
+         bits per byte       {:.4}\n",
+        grouped(result.ids),
+        bits(nats),
+        nats.exp(),
+        result.bits_per_byte(),
+    ))
+}

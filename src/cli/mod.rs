@@ -1,0 +1,111 @@
+//! Arguments in, text out: the only place that prints. Stdout carries the product (generated text,
+//! JSON), stderr the log.
+
+mod args;
+mod device;
+mod eval;
+mod info;
+mod open;
+mod output;
+mod progress;
+mod sample;
+mod score;
+mod settings;
+mod signals;
+mod train;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// Why a command ended, where it ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// By a signal, of this number.
+    Interrupted(i32),
+}
+
+/// Learns to write like a text it is shown, one character at a time.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  chargru train                                    on the play that ships with the program
+  chargru train --corpus poems.txt                 on your own text
+  chargru train --corpus names.txt --documents lines
+  chargru sample --prompt \"MAREN:\"                 with the newest model
+  chargru sample --checkpoint checkpoints/poems --temperature 0.6 --length 1000";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a model on a text
+    Train(Box<train::TrainArgs>),
+    /// Write text with a trained model
+    Sample(sample::SampleArgs),
+    /// Measure how well a model predicts a text
+    Eval(eval::EvalArgs),
+    /// Tell how likely a model finds a text, line by line or character by character
+    Score(score::ScoreArgs),
+    /// Show a checkpoint's settings, parameters, corpus and losses
+    Info(info::InfoArgs),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version go to stdout with 0, wrong arguments to stderr with 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(&matches) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<args::WrongArgument>() {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn run(matches: &ArgMatches) -> Result<Outcome> {
+    match Cli::from_arg_matches(matches)?.command {
+        Command::Train(train) => {
+            let command = Cli::command();
+            let given = command
+                .find_subcommand("train")
+                .zip(matches.subcommand_matches("train"))
+                .map(|(command, matches)| args::given_on_command_line(command, matches))
+                .unwrap_or_default();
+            train::run(*train, &given)
+        }
+        Command::Sample(sample) => sample::run(&sample).map(|()| Outcome::Done),
+        Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),
+        Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
+        Command::Info(info) => info::run(&info).map(|()| Outcome::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,106 @@
+//! Training on stderr: a bar where a person watches, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::bits;
+use crate::checkpoint::Metrics;
+use crate::train::StepReport;
+
+/// Resolution of the bar, which shows a share of steps or of time.
+const BAR_UNITS: u64 = 1000;
+/// Without a terminal a line every so often is enough.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    /// Smoothed over steps: single windows differ too much to read.
+    loss: Option<f64>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(BAR_UNITS);
+            if let Ok(style) = ProgressStyle::with_template("{bar:24} {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self {
+            bar,
+            last_line: Instant::now(),
+            loss: None,
+        }
+    }
+
+    pub(crate) fn step(&mut self, report: &StepReport) {
+        let loss = self
+            .loss
+            .map_or(report.loss, |old| 0.95 * old + 0.05 * report.loss);
+        self.loss = Some(loss);
+        let line = || {
+            let step = match report.total_steps {
+                Some(total) => format!("{}/{total}", report.step),
+                None => report.step.to_string(),
+            };
+            format!(
+                "step {step}  loss {loss:.3}  {:.3} bits/char  {:.0} char/s  {} left",
+                bits(loss),
+                report.chars_per_second,
+                clock(report.remaining)
+            )
+        };
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position((report.progress * BAR_UNITS as f64) as u64);
+                bar.set_message(line());
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                eprintln!("{}", line());
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn evaluated(&mut self, metrics: &Metrics, improved: bool) {
+        let validation = metrics.val_loss.map_or_else(String::new, |loss| {
+            let mark = if improved { " *" } else { "" };
+            format!("  val {loss:.4} ({:.4} bits/char){mark}", bits(loss))
+        });
+        self.line(&format!(
+            "step {:>6}  epoch {:>3}  train {:.4}{validation}  {:.0} char/s",
+            metrics.step, metrics.epoch, metrics.train_loss, metrics.chars_per_second
+        ));
+        self.last_line = Instant::now();
+    }
+
+    /// A line of the log, above the bar.
+    pub(crate) fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// 1:02:03 or 2:03.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}

@@ -1,0 +1,309 @@
+//! The settings of `train`: flags, then a file's, then a preset's, then the defaults.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::args::wrong;
+use crate::fused::Precision;
+use crate::model::{Cell, ModelConfig};
+use crate::text::{Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions};
+use crate::train::{DataConfig, Job, Schedule, TrainConfig};
+
+/// Sizes that go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Preset {
+    /// A minute's work: 1 layer of 128
+    Tiny,
+    /// The default: 2 layers of 256, about 3 MB
+    Small,
+    /// Better prose for more patience: 2 layers of 512
+    Medium,
+    /// For a large text and a long evening: 2 layers of 1024
+    Large,
+}
+
+impl Preset {
+    fn settings(self) -> Value {
+        match self {
+            Self::Tiny => json!({"hidden": 128, "layers": 1, "dropout": 0.0}),
+            Self::Small => json!({}),
+            Self::Medium => json!({"hidden": 512, "batch": 64, "dropout": 0.2, "lr": 0.003}),
+            Self::Large => json!({"hidden": 1024, "batch": 64, "dropout": 0.3, "lr": 0.002}),
+        }
+    }
+}
+
+/// Everything that can be set by a flag or, under the same name, in a `--config` file.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Text to learn: files, folders (their *.txt, recursively), or - for stdin.
+    /// Without it: the play that ships with the program
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    pub corpus: Vec<PathBuf>,
+    /// Folder of the run [default: checkpoints/<name of the corpus>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Sizes that go together
+    #[arg(long, value_enum, default_value_t = Preset::Small)]
+    pub preset: Preset,
+
+    /// Recurrence of the layers
+    #[arg(long, value_enum, default_value_t = Cell::Gru, help_heading = MODEL)]
+    pub cell: Cell,
+    /// Size of a layer's hidden vector (H)
+    #[arg(long, default_value_t = ModelConfig::default().hidden, help_heading = MODEL, value_name = "H")]
+    pub hidden: usize,
+    /// Size of a character's embedding (E); with --tie-weights it is H
+    #[arg(long, default_value_t = ModelConfig::default().embedding, help_heading = MODEL, value_name = "E")]
+    pub embedding: usize,
+    /// Recurrent layers (L)
+    #[arg(long, default_value_t = ModelConfig::default().layers, help_heading = MODEL, value_name = "L")]
+    pub layers: usize,
+    /// Probability of zeroing a hidden value between layers and before the readout
+    #[arg(long, value_parser = finite, default_value_t = ModelConfig::default().dropout, help_heading = MODEL, value_name = "P")]
+    pub dropout: f64,
+    /// Use the embedding table as the readout's weight
+    #[arg(long, help_heading = MODEL)]
+    pub tie_weights: bool,
+
+    /// Streams of text trained side by side (B)
+    #[arg(long, default_value_t = TrainConfig::default().batch, help_heading = TRAINING, value_name = "B")]
+    pub batch: usize,
+    /// Characters in one window of truncated backpropagation (T)
+    #[arg(long, default_value_t = TrainConfig::default().seq_len, help_heading = TRAINING, value_name = "T")]
+    pub seq_len: usize,
+    /// End after this many steps
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub steps: Option<u64>,
+    /// End after this many readings of the text [default: 30 where no end is given, but at least
+    /// 2,000 and at most 10,000 steps]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// End after this time (90s, 10m, 1h30m); the learning rate falls to its end by then
+    #[arg(long, help_heading = TRAINING, value_name = "TIME")]
+    pub time_limit: Option<Time>,
+    /// Peak of the learning rate
+    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().lr, help_heading = TRAINING)]
+    pub lr: f64,
+    /// Decoupled weight decay (AdamW), on weight matrices only
+    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().weight_decay, help_heading = TRAINING, value_name = "W")]
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient; 0 for no clipping
+    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().clip, help_heading = TRAINING, value_name = "NORM")]
+    pub clip: f64,
+    /// Steps over which the learning rate rises [default: 100, at most a tenth of the run]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub warmup: Option<u64>,
+    /// How the learning rate falls after that
+    #[arg(long, value_enum, default_value_t, help_heading = TRAINING)]
+    pub schedule: Schedule,
+    /// Share of the text, at its end, that validates
+    #[arg(long, value_parser = finite, default_value_t = DataConfig::default().val_fraction, help_heading = TRAINING, value_name = "F")]
+    pub val_fraction: f64,
+    /// Steps between two evaluations [default: an epoch, within 25 to 1,000 steps]
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub eval_every: Option<u64>,
+    /// End after this many evaluations without a better validation loss
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub patience: Option<u64>,
+    /// Show what the model writes every N steps
+    #[arg(long, help_heading = TRAINING, value_name = "N")]
+    pub sample_every: Option<u64>,
+    /// Seed of everything drawn at random
+    #[arg(long, default_value_t = TrainConfig::default().seed, help_heading = TRAINING)]
+    pub seed: u64,
+
+    /// What one step predicts
+    #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
+    pub units: Units,
+    /// Learn separate examples, each ended by the model itself
+    #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
+    pub documents: Documents,
+    /// How to read bytes as text
+    #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
+    pub encoding: Encoding,
+    /// Turn CRLF and CR into LF, or keep them
+    #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
+    pub newlines: Newlines,
+    /// Most distinct characters; rarer ones become one unknown id
+    #[arg(long, default_value_t = VocabularyOptions::default().max_vocab, help_heading = TEXT, value_name = "V")]
+    pub max_vocab: usize,
+
+    /// Threads to compute with [default: all cores]; the result is the same for any number
+    #[arg(long, help_heading = MACHINE, value_name = "N")]
+    pub threads: Option<usize>,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu", help_heading = MACHINE)]
+    pub device: String,
+    /// Precision of the matrix products; bf16 needs a processor with AVX512_BF16
+    #[arg(long, value_enum, default_value_t, help_heading = MACHINE)]
+    pub precision: Precision,
+}
+
+const MODEL: &str = "Model";
+const TRAINING: &str = "Training";
+const TEXT: &str = "Text";
+const MACHINE: &str = "Machine";
+
+impl Settings {
+    /// These settings, completed by what `file` and the preset say about what was not `given` as a flag.
+    pub(crate) fn resolve(self, given: &BTreeSet<String>, file: Option<&Path>) -> Result<Self> {
+        let mut given: BTreeSet<String> = given.iter().map(|id| id.replace('_', "-")).collect();
+        let Value::Object(mut settings) = serde_json::to_value(&self)? else {
+            return Ok(self);
+        };
+        if let Some(path) = file {
+            let table = read_file(path)?;
+            apply(&mut settings, table, &mut given)
+                .with_context(|| format!("in {}", path.display()))?;
+        }
+        let preset: Preset = serde_json::from_value(settings["preset"].clone())
+            .map_err(|e| wrong(format!("preset: {e}")))?;
+        if let Value::Object(table) = preset.settings() {
+            apply(&mut settings, table, &mut given)?;
+        }
+        serde_json::from_value(Value::Object(settings)).map_err(|error| match file {
+            Some(path) => wrong(format!("{}: {error}", path.display())),
+            None => anyhow::Error::new(error),
+        })
+    }
+
+    /// What the library trains by these settings.
+    pub(crate) fn job(&self) -> Job {
+        Job {
+            model: ModelConfig {
+                cell: self.cell,
+                embedding: if self.tie_weights {
+                    self.hidden
+                } else {
+                    self.embedding
+                },
+                hidden: self.hidden,
+                layers: self.layers,
+                dropout: self.dropout,
+                tie_weights: self.tie_weights,
+                ..ModelConfig::default()
+            },
+            data: DataConfig {
+                paths: self.corpus.clone(),
+                read: ReadOptions {
+                    encoding: self.encoding,
+                    newlines: self.newlines,
+                },
+                vocabulary: VocabularyOptions {
+                    units: self.units,
+                    max_vocab: self.max_vocab,
+                    documents: self.documents,
+                },
+                val_fraction: self.val_fraction,
+                split_seed: self.seed,
+            },
+            train: TrainConfig {
+                batch: self.batch,
+                seq_len: self.seq_len,
+                steps: self.steps,
+                epochs: self.epochs,
+                time_limit: self.time_limit.map(|time| time.0),
+                lr: self.lr,
+                weight_decay: self.weight_decay,
+                clip: self.clip,
+                warmup: self.warmup,
+                schedule: self.schedule,
+                eval_every: self.eval_every,
+                patience: self.patience,
+                sample_every: self.sample_every,
+                seed: self.seed,
+                precision: self.precision,
+            },
+        }
+    }
+}
+
+/// Takes `table`'s values for the settings that are not `given`, and counts them as given from then on.
+fn apply(
+    settings: &mut Map<String, Value>,
+    table: Map<String, Value>,
+    given: &mut BTreeSet<String>,
+) -> Result<()> {
+    for (name, value) in table {
+        let Some(setting) = settings.get_mut(&name) else {
+            let known: Vec<&str> = settings.keys().map(String::as_str).collect();
+            return Err(wrong(format!(
+                "there is no setting '{name}': the settings are {}",
+                known.join(", ")
+            )));
+        };
+        if given.insert(name) {
+            // One path needs no list around it.
+            *setting = match (&*setting, value) {
+                (Value::Array(_), Value::String(one)) => json!([one]),
+                (_, value) => value,
+            };
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path) -> Result<Map<String, Value>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("cannot read --config {}: {error}", path.display())))?;
+    let table: toml::Table = toml::from_str(&text)
+        .map_err(|error| wrong(format!("--config {}: {error}", path.display())))?;
+    match serde_json::to_value(table)? {
+        Value::Object(map) => Ok(map),
+        _ => Ok(Map::new()),
+    }
+}
+
+/// A number that is one: NaN and infinities are nobody's setting.
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if f64::is_finite(number) => Ok(number),
+        _ => Err("give a number".to_string()),
+    }
+}
+
+/// A length of time, written as 90s, 10m or 1h30m.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Time(pub Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| format!("'{text}' is no time: give one such as 90s, 10m or 1h30m"))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl From<Time> for String {
+    fn from(time: Time) -> Self {
+        time.to_string()
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}

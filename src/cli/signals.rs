@@ -1,0 +1,40 @@
+//! Ctrl-C and SIGTERM: the first asks training to stop after its step and save, the second ends at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Set by a signal, read by the training loop.
+pub(crate) struct Signals {
+    /// The number of the signal that came; 0 for none.
+    received: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    pub(crate) fn install() -> Result<Self> {
+        let received = Arc::new(AtomicUsize::new(0));
+        let again = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the second signal finds the flag set that the first one sets after it.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
+                .and_then(|_| flag::register(signal, Arc::clone(&again)))
+                .and_then(|_| {
+                    let number = usize::try_from(signal).unwrap_or(usize::MAX);
+                    flag::register_usize(signal, Arc::clone(&received), number)
+                })
+                .context("cannot listen for Ctrl-C")?;
+        }
+        Ok(Self { received })
+    }
+
+    /// The signal that came, if one did.
+    pub(crate) fn received(&self) -> Option<i32> {
+        match self.received.load(Ordering::Relaxed) {
+            0 => None,
+            number => i32::try_from(number).ok(),
+        }
+    }
+}

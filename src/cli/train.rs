@@ -1,0 +1,290 @@
+//! `chargru train`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use clap::Args;
+
+use super::args::{checked, wrong};
+use super::output::{bits, emit, grouped};
+use super::progress::Progress;
+use super::settings::Settings;
+use super::signals::Signals;
+use super::{Outcome, device, open};
+use crate::checkpoint::{Checkpoint, Existing, RunFolder};
+use crate::generate::{GenerateConfig, Generator};
+use crate::model::Network;
+use crate::text::{Documents, Tokenizer};
+use crate::train::{Ending, Event, Job, Summary, Trainer, resume};
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// Go on with the run in this folder; only --steps, --epochs, --time-limit, --patience,
+    /// --sample-every, --threads, --device and --corpus (if the text has moved) may be given beside it
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["init_from", "config", "out", "overwrite"])]
+    resume: Option<PathBuf>,
+    /// Start from the weights and the vocabulary of this checkpoint
+    #[arg(long, value_name = "RUN")]
+    init_from: Option<PathBuf>,
+    /// With --init-from: give characters that the checkpoint does not know rows of their own
+    #[arg(long, requires = "init_from")]
+    extend_vocab: bool,
+    /// Take settings from a file: `name = value`, by the names of the flags; flags win
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Replace the run that is in the output folder
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// What a sample at a run's end or on the way shows.
+const SAMPLE_LENGTH: usize = 400;
+
+pub(crate) fn run(args: TrainArgs, given: &BTreeSet<String>) -> Result<Outcome> {
+    let signals = Signals::install()?;
+    let trainer = match &args.resume {
+        Some(run) => go_on(run, &args.settings, given)?,
+        None => start(args, given)?,
+    };
+    drive(trainer, &signals)
+}
+
+/// A new run, from nothing or from another's weights.
+fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
+    let settings = args.settings.resolve(given, args.config.as_deref())?;
+    open::threads(settings.threads)?;
+    let device = &device::open(&settings.device)?;
+    let mut job = settings.job();
+    checked(job.validate())?;
+    checked(job.train.precision.ensure_supported())?;
+    let corpus = job.data.read_corpus()?;
+    let out = settings
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new(open::CHECKPOINTS).join(corpus.name()));
+    let policy = if args.overwrite {
+        Existing::Overwrite
+    } else {
+        Existing::Refuse
+    };
+    // Before the text is prepared: a refusal should not take minutes.
+    let folder = RunFolder::create(&out, policy)?;
+    let trainer = match &args.init_from {
+        None => job.start(corpus, device, Some(folder))?,
+        Some(path) => {
+            let checkpoint = Checkpoint::open(path, device)?;
+            refuse_other_shape(&job, given, &checkpoint)?;
+            job.data.vocabulary.units = checkpoint.tokenizer.units();
+            job.fine_tune(corpus, &checkpoint, args.extend_vocab, device, Some(folder))?
+        }
+    };
+    describe(&trainer);
+    Ok(trainer)
+}
+
+/// Settings that a resumed run may be given anew.
+const CHANGEABLE: [&str; 9] = [
+    "corpus",
+    "steps",
+    "epochs",
+    "time_limit",
+    "patience",
+    "sample_every",
+    "threads",
+    "device",
+    "resume",
+];
+
+fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<Trainer> {
+    if let Some(fixed) = given.iter().find(|id| !CHANGEABLE.contains(&id.as_str())) {
+        return Err(wrong(format!(
+            "--{} cannot change in a run that is resumed: leave it out, or start another run with --init-from",
+            fixed.replace('_', "-")
+        )));
+    }
+    open::threads(settings.threads)?;
+    let trainer = resume(
+        RunFolder::resume(run)?,
+        &device::open(&settings.device)?,
+        |train| {
+            let asked = settings.job().train;
+            if asked.steps.is_some() || asked.epochs.is_some() || asked.time_limit.is_some() {
+                train.steps = asked.steps;
+                train.epochs = asked.epochs;
+                train.time_limit = asked.time_limit;
+            }
+            train.patience = asked.patience.or(train.patience);
+            train.sample_every = asked.sample_every.or(train.sample_every);
+        },
+        |data| {
+            let mut data = data.clone();
+            if !settings.corpus.is_empty() {
+                data.paths = settings.corpus.clone();
+            }
+            data.read_corpus().context(
+                "the text of the run cannot be read: name it with --corpus if it has moved",
+            )
+        },
+    )?;
+    describe(&trainer);
+    eprintln!("resume  after {} steps", trainer.step());
+    Ok(trainer)
+}
+
+/// A checkpoint's weights have its shape: flags that say otherwise are a mistake.
+fn refuse_other_shape(job: &Job, given: &BTreeSet<String>, checkpoint: &Checkpoint) -> Result<()> {
+    let (asked, has) = (&job.model, &checkpoint.config.model);
+    let units = checkpoint.tokenizer.units();
+    for (id, differs) in [
+        ("cell", asked.cell != has.cell),
+        ("hidden", asked.hidden != has.hidden),
+        ("embedding", asked.embedding != has.embedding),
+        ("layers", asked.layers != has.layers),
+        ("tie_weights", asked.tie_weights != has.tie_weights),
+        ("units", job.data.vocabulary.units != units),
+    ] {
+        if differs && given.contains(id) {
+            return Err(wrong(format!(
+                "--{} is another than that of {}: leave it out with --init-from",
+                id.replace('_', "-"),
+                checkpoint.folder.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn describe(trainer: &Trainer) {
+    let (data, config) = (trainer.data(), trainer.config());
+    let model = trainer.network().config();
+    for note in &data.notes {
+        eprintln!("note    {note}");
+    }
+    eprintln!(
+        "text    {}: {} characters, {} distinct ids; {} train, {} validate",
+        data.record.name,
+        grouped(data.record.characters as u64),
+        data.tokenizer.vocab_size(),
+        grouped(data.train_ids as u64),
+        grouped(data.validation_ids as u64),
+    );
+    eprintln!(
+        "model   {}, {} layers of {}, {} parameters",
+        model.cell,
+        model.layers,
+        model.hidden,
+        grouped(model.parameter_count() as u64)
+    );
+    let steps_per_epoch = data.batches.steps_per_epoch() as u64;
+    let ends: Vec<String> = [
+        config
+            .total_steps(steps_per_epoch)
+            .map(|steps| format!("{} steps", grouped(steps))),
+        config
+            .time_limit
+            .map(|limit| humantime::format_duration(limit).to_string()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    eprintln!(
+        "train   {}, {} steps an epoch of {} streams x {} characters",
+        ends.join(" or "),
+        grouped(steps_per_epoch),
+        config.batch,
+        config.seq_len
+    );
+    if let Some(folder) = trainer.folder() {
+        eprintln!("run     {}", folder.root().display());
+    }
+}
+
+/// Runs the loop with a progress bar, then shows what was learnt.
+fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
+    let mut progress = Progress::new();
+    let documents = trainer.data().record.documents;
+    let outcome = trainer.run(
+        |event| {
+            match event {
+                Event::Step(report) => progress.step(&report),
+                Event::Evaluated { metrics, improved } => progress.evaluated(metrics, improved),
+                Event::SampleDue {
+                    step,
+                    network,
+                    tokenizer,
+                } => {
+                    let text = sample(network, tokenizer, documents, step)?;
+                    progress.line(&format!("--- step {step}\n{text}\n---"));
+                }
+            }
+            Ok(())
+        },
+        || signals.received().is_some(),
+    );
+    progress.finish();
+    let summary = outcome?;
+    report(&trainer, &summary)?;
+    match (summary.ending, signals.received()) {
+        (Ending::Stopped, Some(signal)) => Ok(Outcome::Interrupted(signal)),
+        _ => Ok(Outcome::Done),
+    }
+}
+
+fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
+    let Some(folder) = trainer.folder() else {
+        return Ok(());
+    };
+    let root = folder.root().display().to_string();
+    if summary.ending == Ending::Stopped {
+        eprintln!(
+            "stopped after {} steps; go on with: chargru train --resume {root}",
+            summary.step
+        );
+        return Ok(());
+    }
+    let why = match summary.ending {
+        Ending::TimeUp => "time is up",
+        Ending::Patience => "no better for a while",
+        Ending::Finished | Ending::Stopped => "done",
+    };
+    let loss = summary.best_val_loss.map_or_else(String::new, |loss| {
+        format!(
+            ", best validation loss {loss:.4} nats ({:.4} bits) per character",
+            bits(loss)
+        )
+    });
+    eprintln!(
+        "{why} after {} steps in {}{loss}",
+        summary.step,
+        humantime::format_duration(std::time::Duration::from_secs(summary.elapsed.as_secs()))
+    );
+    // What is shown is what was kept.
+    let best = Checkpoint::open(folder.root(), &Device::Cpu)?;
+    let network = best.network(&Device::Cpu)?;
+    let text = sample(&network, &best.tokenizer, best.config.corpus.documents, 0)?;
+    emit(&format!("{}\n", text.trim_end()))?;
+    eprintln!("the checkpoint is {root}; write more with: chargru sample --checkpoint {root}");
+    Ok(())
+}
+
+/// A few lines of what the network writes now.
+fn sample(
+    network: &Network,
+    tokenizer: &Tokenizer,
+    documents: Documents,
+    seed: u64,
+) -> Result<String> {
+    let config = GenerateConfig {
+        length: SAMPLE_LENGTH,
+        samples: if documents == Documents::Lines { 10 } else { 1 },
+        seed,
+        ..GenerateConfig::default()
+    };
+    Ok(Generator::new(network, tokenizer, &[], &config)?
+        .collect()?
+        .join("\n"))
+}

@@ -1,0 +1,66 @@
+//! Initial weights, drawn from the program's own seeded generator (candle's cannot be seeded on a CPU).
+
+use anyhow::{Result, anyhow};
+use candle_core::{Device, Tensor, Var};
+use candle_nn::VarMap;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::config::{EMBEDDING, ModelConfig};
+
+/// A `VarMap` with every parameter of `config`, float32 on `device`.
+///
+/// Recurrent and readout weights are uniform in ±1/√H, as PyTorch's `nn.GRU` and `nn.Linear` have
+/// them; the embedding is uniform with unit variance over √E, so that the first layer's input has length 1.
+/// Tensors draw in order of name: one seed gives one set of weights.
+pub fn init(config: &ModelConfig, rng: &mut ChaCha8Rng, device: &Device) -> Result<VarMap> {
+    let mut tensors = Vec::new();
+    for (name, shape) in config.parameters() {
+        let bound = bound(&name, config);
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count)
+            .map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound)
+            .collect();
+        tensors.push((name, Tensor::from_vec(values, shape, device)?));
+    }
+    var_map(tensors)
+}
+
+/// Largest magnitude that a fresh value of this parameter may have.
+pub(crate) fn bound(name: &str, config: &ModelConfig) -> f32 {
+    if name == EMBEDDING {
+        (3.0 / config.embedding as f32).sqrt()
+    } else {
+        1.0 / (config.hidden as f32).sqrt()
+    }
+}
+
+/// Wraps named tensors as trainable variables.
+pub(crate) fn var_map(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<VarMap> {
+    let map = VarMap::new();
+    {
+        let mut data = map
+            .data()
+            .lock()
+            .map_err(|_| anyhow!("a thread panicked while it held the weights"))?;
+        for (name, tensor) in tensors {
+            data.insert(name, Var::from_tensor(&tensor)?);
+        }
+    }
+    Ok(map)
+}
+
+/// The variables in order of name. (`VarMap::all_vars` gives them in a hash map's order,
+/// which differs from run to run.)
+pub fn named_vars(map: &VarMap) -> Result<Vec<(String, Var)>> {
+    let data = map
+        .data()
+        .lock()
+        .map_err(|_| anyhow!("a thread panicked while it held the weights"))?;
+    let mut vars: Vec<_> = data
+        .iter()
+        .map(|(name, var)| (name.clone(), var.clone()))
+        .collect();
+    vars.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(vars)
+}

@@ -1,0 +1,274 @@
+//! Decides which characters get an id. Knows nothing of ids' order or of files.
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::documents::Documents;
+
+/// What one id stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Units {
+    /// one Unicode character
+    #[default]
+    Chars,
+    /// one byte of UTF-8: V is 256, and any text can be read and written
+    Bytes,
+}
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Chars => "chars",
+            Self::Bytes => "bytes",
+        })
+    }
+}
+
+/// What a vocabulary is built by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VocabularyOptions {
+    pub units: Units,
+    /// The most ids a vocabulary of characters may have, those for unknown characters and for the
+    /// end of a document counted. Bytes always have their 256.
+    pub max_vocab: usize,
+    /// Anything but [`Documents::Off`] adds an end-of-document id; with lines, the newline is no
+    /// character of the vocabulary.
+    pub documents: Documents,
+}
+
+impl Default for VocabularyOptions {
+    fn default() -> Self {
+        Self {
+            units: Units::Chars,
+            // Covers the common Chinese characters; a larger readout is slow on a CPU.
+            max_vocab: 8192,
+            documents: Documents::Off,
+        }
+    }
+}
+
+/// What building a vocabulary found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VocabularyReport {
+    /// Distinct characters of the text.
+    pub distinct: usize,
+    /// How many of them are too rare for `max_vocab` and share the unknown id.
+    pub dropped_kinds: usize,
+    /// How often those occur in the text.
+    pub dropped_occurrences: u64,
+}
+
+/// How often each character occurs, indexed by code point.
+struct Counts(Vec<u64>);
+
+impl Counts {
+    fn of(text: &str, documents: Documents) -> Self {
+        let mut counts = vec![0u64; 128];
+        for character in text.chars() {
+            let code_point = character as usize;
+            if code_point >= counts.len() {
+                counts.resize((code_point + 1).next_power_of_two(), 0);
+            }
+            counts[code_point] += 1;
+        }
+        if documents == Documents::Lines {
+            counts['\n' as usize] = 0;
+        }
+        Self(counts)
+    }
+
+    /// The characters that occur, by code point, each with its count.
+    fn occurring(&self) -> Vec<(char, u64)> {
+        let counted = (0u32..).zip(&self.0).filter(|&(_, &count)| count > 0);
+        counted
+            .filter_map(|(code, &count)| Some((char::from_u32(code)?, count)))
+            .collect()
+    }
+}
+
+/// The distinct characters of `text` in code-point order.
+pub(super) fn distinct(text: &str, documents: Documents) -> Vec<char> {
+    let occurring = Counts::of(text, documents).occurring();
+    occurring
+        .into_iter()
+        .map(|(character, _)| character)
+        .collect()
+}
+
+/// The characters that get an id of their own, by code point: all, or the most frequent (ties go
+/// to the lower code point) if `max_vocab` allows no more.
+///
+/// # Errors
+/// Fewer than two distinct characters; a `max_vocab` without room for two.
+pub(super) fn choose(
+    text: &str,
+    options: &VocabularyOptions,
+) -> Result<(Vec<char>, VocabularyReport)> {
+    let mut counted = Counts::of(text, options.documents).occurring();
+    let mut report = VocabularyReport {
+        distinct: counted.len(),
+        ..Default::default()
+    };
+    ensure!(
+        !counted.is_empty(),
+        "the corpus has 0 characters to learn from: give a text with at least two distinct ones"
+    );
+    if let [(only, count)] = counted[..] {
+        anyhow::bail!(
+            "the corpus has one distinct character ({}, {count} times), so there is nothing to \
+             learn: give a text with at least two",
+            readable(only)
+        );
+    }
+    let ends = usize::from(options.documents != Documents::Off);
+    if options.units == Units::Chars && counted.len() + ends > options.max_vocab {
+        let own = options.max_vocab.saturating_sub(ends + 1);
+        ensure!(
+            own >= 2,
+            "--max-vocab {} leaves {own} characters beside the special ids, but two are the \
+             fewest: use at least --max-vocab {}",
+            options.max_vocab,
+            ends + 3
+        );
+        counted.sort_by_key(|&(character, count)| (std::cmp::Reverse(count), character));
+        let dropped = counted.split_off(own);
+        report.dropped_kinds = dropped.len();
+        report.dropped_occurrences = dropped.iter().map(|&(_, count)| count).sum();
+        counted.sort_unstable();
+    }
+    Ok((
+        counted
+            .into_iter()
+            .map(|(character, _)| character)
+            .collect(),
+        report,
+    ))
+}
+
+/// A character as an error shows it: `'é' U+00E9`, `'\u{200d}' U+200D`.
+pub(super) fn readable(character: char) -> String {
+    format!("'{}' U+{:04X}", character.escape_debug(), character as u32)
+}
+
+/// Characters of a text that a vocabulary has no id for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCharacters {
+    /// The distinct ones, by code point.
+    pub characters: Vec<char>,
+}
+
+impl UnknownCharacters {
+    const SHOWN: usize = 20;
+}
+
+/// Says which they are; what to do about it is the caller's to add.
+impl fmt::Display for UnknownCharacters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<_> = self
+            .characters
+            .iter()
+            .take(Self::SHOWN)
+            .map(|&c| readable(c))
+            .collect();
+        let (count, shown) = (self.characters.len(), shown.join(", "));
+        let (plural, verb) = if count == 1 { ("", "is") } else { ("s", "are") };
+        write!(
+            f,
+            "{count} distinct character{plural} {verb} not in the vocabulary: {shown}"
+        )?;
+        match count.saturating_sub(Self::SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for UnknownCharacters {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(max_vocab: usize, documents: Documents) -> VocabularyOptions {
+        VocabularyOptions {
+            units: Units::Chars,
+            max_vocab,
+            documents,
+        }
+    }
+
+    fn chosen(text: &str, options: &VocabularyOptions) -> (String, VocabularyReport) {
+        let (characters, report) = choose(text, options).unwrap();
+        (characters.into_iter().collect(), report)
+    }
+
+    #[test]
+    fn order_is_by_code_point_not_by_first_appearance() {
+        let (characters, report) = chosen("zé\na😀bz", &VocabularyOptions::default());
+        assert_eq!(characters, "\nabzé😀");
+        assert_eq!(
+            report,
+            VocabularyReport {
+                distinct: 6,
+                ..Default::default()
+            }
+        );
+    }
+
+    #[test]
+    fn the_rarest_are_dropped_and_ties_keep_the_lower_code_point() {
+        // c: 3, d: 2, a, b, e: 1 each. Room for four ids: three characters and the unknown id.
+        let (characters, report) = chosen("cdaecdbc", &options(4, Documents::Off));
+        assert_eq!(characters, "acd");
+        assert_eq!((report.dropped_kinds, report.dropped_occurrences), (2, 2));
+        assert_eq!(chosen("cdaecdbc", &options(5, Documents::Off)).0, "abcde");
+        assert_eq!(chosen("cdaecdbc", &options(5, Documents::Files)).0, "acd");
+    }
+
+    #[test]
+    fn lines_have_no_newline_in_their_vocabulary() {
+        assert_eq!(chosen("b\na\n", &options(9, Documents::Lines)).0, "ab");
+        assert_eq!(chosen("b\na\n", &options(9, Documents::Files)).0, "\nab");
+    }
+
+    #[test]
+    fn too_little_to_learn_from_is_an_error_with_a_remedy() {
+        let error = |text, options| choose(text, &options).unwrap_err().to_string();
+        assert!(error("", VocabularyOptions::default()).contains("0 characters"));
+        assert!(error("\n\n", options(9, Documents::Lines)).contains("0 characters"));
+        let one = error("aaa", VocabularyOptions::default());
+        assert!(
+            one.contains("one distinct character ('a' U+0061, 3 times)"),
+            "{one}"
+        );
+        let bytes = VocabularyOptions {
+            units: Units::Bytes,
+            ..Default::default()
+        };
+        assert!(error("aaa", bytes).contains("one distinct character"));
+        assert!(error("abc", options(2, Documents::Off)).contains("at least --max-vocab 3"));
+        assert_eq!(chosen("abc", &options(3, Documents::Off)).0, "abc");
+    }
+
+    #[test]
+    fn unknown_characters_are_listed_readably_and_cut_short() {
+        let listed = UnknownCharacters {
+            characters: vec!['\u{301}', 'é', '\u{200D}'],
+        };
+        assert_eq!(
+            listed.to_string(),
+            "3 distinct characters are not in the vocabulary: '\\u{301}' U+0301, 'é' U+00E9, \
+             '\\u{200d}' U+200D"
+        );
+        let many = UnknownCharacters {
+            characters: ('a'..='z').collect(),
+        };
+        assert!(
+            many.to_string().ends_with("'t' U+0074 and 6 more"),
+            "{many}"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! What a trainer writes into its folder.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Tensor;
+
+use super::trainer::{Trainer, state_name};
+use crate::checkpoint::{
+    Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState,
+};
+
+impl Trainer {
+    /// `config.json` as of now, with the losses of the last evaluation.
+    fn config_json(&self, metrics: Option<&Metrics>) -> Result<Config> {
+        Ok(Config {
+            format: FORMAT,
+            chargru: env!("CARGO_PKG_VERSION").to_string(),
+            model: self.model.clone(),
+            corpus: self.data.record.clone(),
+            training: serde_json::to_value(&self.config)?,
+            progress: Progress {
+                step: self.step,
+                epoch: self.data.batches.epoch(),
+                train_loss: metrics.map(|m| m.train_loss),
+                val_loss: metrics.and_then(|m| m.val_loss),
+                best_val_loss: self.best_val_loss,
+            },
+        })
+    }
+
+    fn weights(&self) -> Vec<(String, Tensor)> {
+        self.vars
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+            .collect()
+    }
+
+    fn training_state(&self) -> Result<TrainingState> {
+        let mut tensors = self.optimizer.export()?;
+        for (index, layer) in self.state.layers.iter().enumerate() {
+            tensors.push((state_name(index), layer.clone()));
+        }
+        Ok(TrainingState {
+            record: TrainingRecord {
+                step: self.step,
+                cursor: self.data.batches.cursor(),
+                optimizer_steps: self.optimizer.steps(),
+                elapsed_seconds: self.elapsed().as_secs_f64(),
+                best_val_loss: self.best_val_loss,
+                evaluations_since_best: self.evaluations_since_best,
+                loss_sum: self.loss_sum,
+                loss_count: self.loss_count,
+            },
+            tensors,
+        })
+    }
+
+    /// The run's first checkpoint: proves that the folder can be written before any work is done.
+    pub(super) fn begin_folder(&mut self) -> Result<()> {
+        if let Some(folder) = &self.folder
+            && self.step == 0
+        {
+            folder.begin(&Snapshot {
+                config: &self.config_json(None)?,
+                tokenizer: &self.data.tokenizer,
+                weights: self.weights(),
+                training: Some(self.training_state()?),
+            })?;
+        }
+        self.saved_last = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn save_last(&mut self) -> Result<()> {
+        if let Some(folder) = &self.folder {
+            folder.save_last(&Snapshot {
+                config: &self.config_json(self.metrics.as_ref())?,
+                tokenizer: &self.data.tokenizer,
+                weights: self.weights(),
+                training: Some(self.training_state()?),
+            })?;
+        }
+        self.saved_last = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn save_best(&self, metrics: &Metrics) -> Result<()> {
+        if let Some(folder) = &self.folder {
+            folder.save_best(&Snapshot {
+                config: &self.config_json(Some(metrics))?,
+                tokenizer: &self.data.tokenizer,
+                weights: self.weights(),
+                training: None,
+            })?;
+        }
+        Ok(())
+    }
+}

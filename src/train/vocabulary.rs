@@ -1,0 +1,81 @@
+//! A trained model whose vocabulary grows.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use candle_nn::VarMap;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::checkpoint::Checkpoint;
+use crate::model::{EMBEDDING, ModelConfig, bound, var_map};
+use crate::text::{Tokenizer, VocabularyOptions};
+
+/// The checkpoint's model with a row for every character of `text` that it did not know.
+///
+/// Ids stay in the order of code points, so known rows may move; new rows of the embedding and of
+/// the readout's weight are drawn as for a fresh model, and the new biases are such that the new ids
+/// begin as unlikely as the rarest known one.
+pub(super) fn extend_vocabulary(
+    checkpoint: &Checkpoint,
+    text: &str,
+    options: &VocabularyOptions,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> Result<(ModelConfig, VarMap, Tokenizer)> {
+    let (tokenizer, old_ids) = checkpoint.tokenizer.extended(text, options)?;
+    let model = ModelConfig {
+        vocab: tokenizer.vocab_size(),
+        ..checkpoint.config.model.clone()
+    };
+    let old = checkpoint.weights();
+    let tensors = model
+        .parameters()
+        .into_iter()
+        .map(|(name, shape)| {
+            let known = old
+                .get(&name)
+                .with_context(|| format!("{name} is missing"))?;
+            let per_id = name == EMBEDDING || name.starts_with("readout.");
+            let tensor = if per_id {
+                let bound = bound(&name, &model);
+                grown(known, &old_ids, |lowest| {
+                    if shape.len() == 1 {
+                        lowest
+                    } else {
+                        (rng.random::<f32>() * 2.0 - 1.0) * bound
+                    }
+                })?
+            } else {
+                known.clone()
+            };
+            Ok((name, tensor.to_device(device)?))
+        })
+        .collect::<Result<HashMap<_, _>>>()?;
+    Ok((model, var_map(tensors)?, tokenizer))
+}
+
+/// Rows of `known` [V, ..] by `old_ids`; `fresh` gives each value of a new row, told the lowest known value.
+fn grown(
+    known: &Tensor,
+    old_ids: &[Option<u32>],
+    mut fresh: impl FnMut(f32) -> f32,
+) -> Result<Tensor> {
+    let width = known.elem_count() / known.dim(0)?;
+    let values: Vec<f32> = known.flatten_all()?.to_vec1()?;
+    let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let mut rows = Vec::with_capacity(old_ids.len() * width);
+    for old in old_ids {
+        match old {
+            Some(id) => {
+                let start = *id as usize * width;
+                rows.extend_from_slice(&values[start..start + width]);
+            }
+            None => rows.extend((0..width).map(|_| fresh(lowest))),
+        }
+    }
+    let mut shape = known.dims().to_vec();
+    shape[0] = old_ids.len();
+    Ok(Tensor::from_vec(rows, shape, &Device::Cpu)?)
+}

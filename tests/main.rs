@@ -1,0 +1,9 @@
+//! The integration tests: one binary, a module a subject.
+
+mod adamw;
+mod command_line;
+mod crash;
+mod network;
+mod resume;
+mod support;
+mod wrong_input;

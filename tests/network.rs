@@ -1,0 +1,232 @@
+//! Both implementations of every cell against PyTorch's numbers and against finite differences.
+//! The fixtures come from tests/reference/cells.py (torch 2.15, seed 7, non-zero state and biases, L = 2).
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_nn::{VarBuilder, VarMap};
+use chargru::model::{Backend, Cell, ModelConfig, Network, State, init, named_vars};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::support::reference;
+
+const CELLS: [(Cell, &str); 4] = [
+    (Cell::Gru, "gru"),
+    (Cell::GruResetAfter, "gru_reset_after"),
+    (Cell::Lstm, "lstm"),
+    (Cell::Rnn, "rnn"),
+];
+
+struct Fixture {
+    tensors: HashMap<String, Tensor>,
+    config: ModelConfig,
+    weights: VarMap,
+    state: Vec<Var>,
+}
+
+impl Fixture {
+    fn load(cell: Cell, name: &str) -> Result<Self> {
+        let path = reference(&format!("{name}.safetensors"));
+        let tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
+        let config = ModelConfig {
+            cell,
+            vocab: 7,
+            embedding: 5,
+            hidden: 6,
+            layers: 2,
+            dropout: 0.0,
+            tie_weights: false,
+        };
+        let weights = VarMap::new();
+        for (name, shape) in config.parameters() {
+            let tensor = &tensors[&name];
+            assert_eq!(tensor.dims(), shape, "{name}");
+            let var = Var::from_tensor(tensor)?;
+            weights.data().lock().unwrap().insert(name, var);
+        }
+        let state = (0..2)
+            .map(|layer| Var::from_tensor(&tensors["state0"].get(layer)?))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            tensors,
+            config,
+            weights,
+            state,
+        })
+    }
+
+    fn check(&self, backend: Backend, prefix: &str) -> Result<()> {
+        let vb = VarBuilder::from_varmap(&self.weights, DType::F32, &Device::Cpu);
+        let network = Network::new(&self.config, vb)?.with_backend(backend);
+        let state = State {
+            layers: self.state.iter().map(|v| v.as_tensor().clone()).collect(),
+        };
+        let resets = (!prefix.is_empty()).then(|| &self.tensors["resets"]);
+        let (hidden, last) = network.forward(&self.tensors["ids"], &state, resets, None)?;
+        let loss = network.loss(&hidden, &self.tensors["targets"])?;
+        let mut objective = loss.clone();
+        for (layer, state) in last.layers.iter().enumerate() {
+            let seed = self.tensors["seed_state"].get(layer)?;
+            objective = (objective + (state * seed)?.sum_all()?)?;
+        }
+        let grads = objective.backward()?;
+        let what = |name: &str| format!("{:?} {backend:?} {prefix}{name}", self.config.cell);
+        let expected = |name: &str| &self.tensors[&format!("{prefix}{name}")];
+        close(&what("hidden"), &hidden, expected("hidden"))?;
+        close(
+            &what("logits"),
+            &network.logits(&hidden)?,
+            expected("logits"),
+        )?;
+        close(&what("loss"), &loss, expected("loss"))?;
+        close(
+            &what("state"),
+            &Tensor::stack(&last.layers, 0)?,
+            expected("state"),
+        )?;
+        for (name, var) in named_vars(&self.weights).expect("the weights are not locked") {
+            let grad = grads.get(&var).expect("every parameter has a gradient");
+            close(&what(&name), grad, expected(&format!("grad.{name}")))?;
+        }
+        let state_grads: Vec<Tensor> = self
+            .state
+            .iter()
+            .map(|s| grads.get(s).expect("the state has a gradient").clone())
+            .collect();
+        close(
+            &what("state0"),
+            &Tensor::stack(&state_grads, 0)?,
+            expected("grad.state0"),
+        )
+    }
+}
+
+/// Largest difference within 1e-5 of the expected tensor's largest value.
+fn close(what: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
+    assert_eq!(got.dims(), expected.dims(), "{what}");
+    let flat = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
+    let (got, expected) = (flat(got)?, flat(expected)?);
+    let scale = expected.iter().fold(1e-3, |m: f64, v| m.max(v.abs()));
+    for (index, (a, b)) in got.iter().zip(&expected).enumerate() {
+        assert!(
+            (a - b).abs() <= 1e-5 * scale,
+            "{what}[{index}] is {a}, PyTorch has {b} (scale {scale})"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn agrees_with_pytorch() -> Result<()> {
+    for (cell, name) in CELLS {
+        let fixture = Fixture::load(cell, name)?;
+        for backend in [Backend::Reference, Backend::Fastest] {
+            fixture.check(backend, "")?;
+            fixture.check(backend, "resets.")?;
+        }
+    }
+    Ok(())
+}
+
+fn fresh(cell: Cell, backend: Backend, tie_weights: bool) -> (VarMap, Network) {
+    let config = ModelConfig {
+        cell,
+        vocab: 5,
+        embedding: 4,
+        hidden: 4,
+        layers: 2,
+        dropout: 0.0,
+        tie_weights,
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let weights = init(&config, &mut rng, &Device::Cpu).unwrap();
+    let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+    let network = Network::new(&config, vb).unwrap().with_backend(backend);
+    (weights, network)
+}
+
+/// (f(w + d) - f(w - d)) / 2d for a few entries of every parameter.
+#[test]
+fn agrees_with_finite_differences() -> Result<()> {
+    let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
+    let targets = Tensor::new(&[[1u32, 4], [2, 0], [4, 4], [0, 3]], &Device::Cpu)?;
+    for (cell, _) in CELLS {
+        for (backend, tied) in [
+            (Backend::Reference, false),
+            (Backend::Fastest, false),
+            (Backend::Fastest, true),
+        ] {
+            let (weights, network) = fresh(cell, backend, tied);
+            let state = State::zeros(network.config(), 2, &Device::Cpu)?;
+            let loss = || -> Result<Tensor> {
+                let (hidden, _) = network.forward(&ids, &state, None, None)?;
+                network.loss(&hidden, &targets)
+            };
+            let grads = loss()?.backward()?;
+            for (name, var) in named_vars(&weights).expect("the weights are not locked") {
+                let grad = grads
+                    .get(&var)
+                    .expect("a gradient")
+                    .flatten_all()?
+                    .to_vec1::<f32>()?;
+                let start = var.flatten_all()?.to_vec1::<f32>()?;
+                for index in [0, start.len() / 2, start.len() - 1] {
+                    let at = |shift: f32| -> Result<f64> {
+                        let mut moved = start.clone();
+                        moved[index] += shift;
+                        var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu)?)?;
+                        Ok(f64::from(loss()?.to_scalar::<f32>()?))
+                    };
+                    let slope = (at(1e-2)? - at(-1e-2)?) / 2e-2;
+                    var.set(&Tensor::from_slice(&start, var.shape(), &Device::Cpu)?)?;
+                    assert!(
+                        (slope - f64::from(grad[index])).abs() < 2e-4,
+                        "{cell:?} {backend:?} {name}[{index}]: {slope} against {}",
+                        grad[index]
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two windows with the state carried give the hidden sequence of one.
+#[test]
+fn carries_the_state_across_windows() -> Result<()> {
+    let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
+    for (cell, _) in CELLS {
+        for backend in [Backend::Reference, Backend::Fastest] {
+            let (_weights, network) = fresh(cell, backend, false);
+            let zero = State::zeros(network.config(), 2, &Device::Cpu)?;
+            let (whole, whole_state) = network.forward(&ids, &zero, None, None)?;
+            let (first, state) = network.forward(&ids.narrow(0, 0, 2)?, &zero, None, None)?;
+            let second_ids = ids.narrow(0, 2, 2)?.contiguous()?;
+            let (second, state) = network.forward(&second_ids, &state.detach(), None, None)?;
+            close("windows", &Tensor::cat(&[first, second], 0)?, &whole)?;
+            for (a, b) in state.layers.iter().zip(&whole_state.layers) {
+                close("state", a, b)?;
+            }
+            // And the state matters.
+            let (alone, _) = network.forward(&second_ids, &zero, None, None)?;
+            let difference = (alone - whole.narrow(0, 2, 2)?)?.abs()?.max_all()?;
+            assert!(difference.to_scalar::<f32>()? > 1e-3);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn one_seed_gives_one_set_of_weights() -> Result<()> {
+    let flat = |cell| -> Vec<f32> {
+        let (weights, _) = fresh(cell, Backend::Reference, false);
+        named_vars(&weights)
+            .unwrap()
+            .iter()
+            .flat_map(|(_, var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            .collect()
+    };
+    assert_eq!(flat(Cell::Gru), flat(Cell::Gru));
+    Ok(())
+}

@@ -1,0 +1,118 @@
+"""Opens a chargru checkpoint with tokenizers, safetensors and torch, and compares its logits with chargru's.
+
+    pip install torch numpy safetensors tokenizers
+    chargru score --checkpoint DIR --logits logits.safetensors TEXT
+    python tests/reference/load_in_torch.py DIR TEXT logits.safetensors
+
+Reads the first 1,000 characters of TEXT from the zero state. Row t of `logits` [N, V] is what the model predicts
+after the character t; N may be larger. Exits with 1 when a logit differs by more than 1e-5 * max(1, |logit|).
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+CHARACTERS = 1000
+TOLERANCE = 1e-5
+
+
+class ChoGru(torch.nn.Module):
+    """The cell `gru`, which PyTorch lacks: the reset gate acts on h before the matrix product (Cho et al. 2014)."""
+
+    def __init__(self, embedding, hidden, layers):
+        super().__init__()
+        self.layers = layers
+        for k in range(layers):
+            width = embedding if k == 0 else hidden
+            self.register_parameter(f"weight_ih_l{k}", torch.nn.Parameter(torch.empty(3 * hidden, width)))
+            self.register_parameter(f"weight_hh_l{k}", torch.nn.Parameter(torch.empty(3 * hidden, hidden)))
+            self.register_parameter(f"bias_ih_l{k}", torch.nn.Parameter(torch.empty(3 * hidden)))
+
+    def forward(self, x):
+        """x [T, E] to the last layer's hidden sequence [T, H] and the final states [L, H]."""
+        finals = []
+        for k in range(self.layers):
+            w_ih, w_hh, bias = (getattr(self, f"{name}_l{k}") for name in ("weight_ih", "weight_hh", "bias_ih"))
+            size = w_hh.shape[1]
+            h, hidden = x.new_zeros(size), []
+            for from_x in torch.nn.functional.linear(x, w_ih, bias):
+                r, z = torch.sigmoid(from_x[: 2 * size] + w_hh[: 2 * size] @ h).chunk(2)
+                n = torch.tanh(from_x[2 * size :] + w_hh[2 * size :] @ (r * h))
+                h = (1 - z) * h + z * n
+                hidden.append(h)
+            x = torch.stack(hidden)
+            finals.append(h)
+        return x, torch.stack(finals)
+
+
+RECURRENT = {
+    "gru": ChoGru,
+    "gru-reset-after": torch.nn.GRU,
+    "lstm": torch.nn.LSTM,
+    "rnn": torch.nn.RNN,
+}
+
+
+class CharRnn(torch.nn.Module):
+    """Embedding, recurrent layers and readout, named as the tensors of model.safetensors are."""
+
+    def __init__(self, config, vocab):
+        super().__init__()
+        hidden = config["hidden"]
+        self.embedding = torch.nn.Embedding(vocab, config["embedding"])
+        self.rnn = RECURRENT[config["cell"]](config["embedding"], hidden, config["layers"])
+        self.readout = torch.nn.Linear(hidden, vocab)
+        if config["tie_weights"]:
+            self.readout.weight = self.embedding.weight
+
+    def forward(self, ids):
+        """ids [T] to logits [T, V], from the zero state."""
+        hidden, _ = self.rnn(self.embedding(ids))
+        return self.readout(hidden)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="compare chargru's logits with PyTorch's")
+    parser.add_argument("checkpoint", type=Path, help="a folder with config.json, tokenizer.json, model.safetensors")
+    parser.add_argument("text", type=Path, help="the text that chargru scored")
+    parser.add_argument("logits", type=Path, help="what chargru score --logits wrote")
+    args = parser.parse_args()
+
+    config = json.loads((args.checkpoint / "config.json").read_text(encoding="utf-8"))["model"]
+    tokenizer = Tokenizer.from_file(str(args.checkpoint / "tokenizer.json"))
+    weights = load_file(args.checkpoint / "model.safetensors")
+    if config["tie_weights"]:
+        weights["readout.weight"] = weights["embedding.weight"]
+    model = CharRnn(config, tokenizer.get_vocab_size()).eval()
+    model.load_state_dict(weights, strict=True)
+
+    # Universal newlines and a dropped byte-order mark, as chargru reads by default.
+    text = args.text.read_text(encoding="utf-8-sig")[: CHARACTERS + 1]
+    ids = tokenizer.encode(text, add_special_tokens=False).ids[:CHARACTERS]
+    if len(ids) < CHARACTERS:
+        sys.exit(f"{args.text} has {len(ids)} characters but {CHARACTERS} are compared: give a longer text")
+    found = load_file(args.logits)["logits"]
+    if found.shape[0] < CHARACTERS or found.shape[1:] != (config["vocab"],):
+        sys.exit(f"{args.logits} holds logits {list(found.shape)}: at least {[CHARACTERS, config['vocab']]} are compared")
+
+    with torch.inference_mode():
+        expected = model(torch.tensor(ids))
+        rounding = (model.double()(torch.tensor(ids)) - expected).abs().max().item()
+    difference = (found[:CHARACTERS] - expected).abs()
+    relative = (difference / expected.abs().clamp(min=1)).max().item()
+    within = relative <= TOLERANCE  # False for NaN too
+    print(
+        f"{config['cell']} H={config['hidden']} L={config['layers']}, {CHARACTERS} characters, torch {torch.__version__}: "
+        f"largest difference {difference.max().item():.2e}, relative {relative:.2e}, "
+        f"{'within' if within else 'BEYOND'} {TOLERANCE:.0e} (PyTorch's own float32 is {rounding:.2e} from its float64)"
+    )
+    sys.exit(0 if within else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+//! A temporary folder and the program, run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A place of its own for one test.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).expect("a folder");
+        }
+        std::fs::write(&path, contents).expect("a file");
+        path
+    }
+
+    /// The program, to be run in this place with nothing on stdin.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chargru"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Run {
+        let output = self.command(args).output().expect("the program starts");
+        Run::of(args, output)
+    }
+
+    /// Runs and expects success; gives stdout.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let run = self.run(args);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.stdout
+    }
+
+    /// Runs and expects this exit code and each of these parts in the message.
+    pub fn fails(&self, code: i32, args: &[&str], says: &[&str]) {
+        let run = self.run(args);
+        assert_eq!(run.code, Some(code), "{run:?}");
+        for part in says {
+            assert!(run.stderr.contains(part), "{part:?} is missing in {run:?}");
+        }
+        assert!(!run.stderr.contains("panicked"), "{run:?}");
+    }
+
+    /// Trains a model of a few thousand parameters for a few steps into `out`.
+    pub fn train_tiny(&self, out: &str, more: &[&str]) -> Run {
+        if !self.path("tide.txt").exists() {
+            self.file("tide.txt", TIDE.repeat(30));
+        }
+        let mut args = vec!["train", "--out", out];
+        for (flag, value) in [
+            ("--corpus", "tide.txt"),
+            ("--hidden", "16"),
+            ("--embedding", "8"),
+            ("--layers", "1"),
+            ("--batch", "4"),
+            ("--seq-len", "16"),
+            ("--steps", "30"),
+            ("--warmup", "5"),
+        ] {
+            if !more.contains(&flag) {
+                args.extend([flag, value]);
+            }
+        }
+        args.extend(more);
+        self.run(&args)
+    }
+}
+
+/// Text with a few characters, none of them rare.
+pub const TIDE: &str = "The tide comes in, the tide goes out.\nNobody asks it why.\n";
+
+/// A finished process.
+#[derive(Debug)]
+#[allow(dead_code)]
+pub struct Run {
+    args: Vec<String>,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    fn of(args: &[&str], output: Output) -> Self {
+        Self {
+            args: args.iter().map(ToString::to_string).collect(),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A fixture of tests/reference.
+pub fn reference(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/reference")
+        .join(name)
+}

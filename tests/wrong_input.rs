@@ -1,0 +1,253 @@
+//! Wrong input of every kind: the exit code, and a message that says what to do.
+
+use crate::support::{Place, TIDE};
+
+#[test]
+fn wrong_texts() {
+    let place = Place::new();
+    place.file("empty.txt", "");
+    place.file("one.txt", "aaaaaaaaaaaaaaaaaaaa");
+    place.file("short.txt", "abcdefghij".repeat(8));
+    place.file("binary.txt", b"text\xff\xfe\x00\x01");
+    std::fs::create_dir(place.path("nothing")).unwrap();
+    let fails = |file: &str, says: &[&str]| {
+        place.fails(1, &["train", "--corpus", file, "--out", "run"], says);
+        assert!(!place.path("run/best").exists() && !place.path("run/last").exists());
+    };
+    fails("missing.txt", &["missing.txt"]);
+    fails("empty.txt", &["empty"]);
+    fails("one.txt", &["one distinct character"]);
+    fails(
+        "short.txt",
+        &["has 72 characters", "one window needs 129", "--seq-len"],
+    );
+    fails(
+        "binary.txt",
+        &["binary.txt", "offset 4", "--encoding latin1", "lossy"],
+    );
+    fails("nothing", &["nothing", ".txt"]);
+}
+
+#[test]
+fn wrong_flags_exit_with_two() {
+    let place = Place::new();
+    place.file("tide.txt", TIDE.repeat(20));
+    let train: [(&[&str], &str); 16] = [
+        (&["--cell", "qrnn"], "gru-reset-after"),
+        (&["--schedule", "stairs"], "cosine"),
+        (&["--hidden", "0"], "hidden is 0"),
+        (&["--hidden", "-3"], "'-3'"),
+        (&["--layers", "1000"], "layers is 1000"),
+        (&["--dropout", "1"], "dropout is 1"),
+        (&["--batch", "0"], "--batch is 0"),
+        (&["--seq-len", "0"], "--seq-len is 0"),
+        (&["--steps", "0"], "--steps is 0"),
+        (&["--lr", "0"], "--lr is 0"),
+        (&["--lr", "nan"], "'--lr <LR>'"),
+        (&["--time-limit", "soon"], "10m"),
+        (&["--val-fraction", "1"], "--val-fraction is 1"),
+        (&["--device", "gpu"], "--device is 'gpu'"),
+        (&["--threads", "0"], "--threads is 0"),
+        (&["--nonsense"], "--nonsense"),
+    ];
+    for (flags, says) in train {
+        let args = [&["train", "--corpus", "tide.txt", "--out", "run"], flags].concat();
+        place.fails(2, &args, &[says]);
+        assert!(!place.path("run").exists(), "{flags:?}");
+    }
+    place.train_tiny("run", &[]);
+    let sample: [(&[&str], &str); 6] = [
+        (&["--temperature", "-1"], "--temperature is -1"),
+        (&["--temperature", "nan"], "--temperature is NaN"),
+        (&["--top-p", "0"], "--top-p is 0"),
+        (&["--top-k", "0"], "--top-k is 0"),
+        (&["--num", "0"], "--num is 0"),
+        (&["--length", "many"], "--length"),
+    ];
+    for (flags, says) in sample {
+        let args = [&["sample", "--checkpoint", "run"], flags].concat();
+        place.fails(2, &args, &[says]);
+    }
+}
+
+#[test]
+fn a_config_file_is_checked() {
+    let place = Place::new();
+    place.file("tide.txt", TIDE.repeat(20));
+    let with = |text: &str, says: &[&str]| {
+        place.file("settings.toml", text);
+        place.fails(
+            2,
+            &["train", "--config", "settings.toml", "--out", "run"],
+            says,
+        );
+    };
+    with("hiden = 3", &["hiden", "hidden"]);
+    with("hidden = 'big'", &["settings.toml"]);
+    with("hidden =", &["settings.toml"]);
+    with("hidden = -1", &["settings.toml"]);
+    place.fails(
+        2,
+        &["train", "--config", "missing.toml", "--out", "run"],
+        &["missing.toml"],
+    );
+}
+
+#[test]
+fn broken_checkpoints() {
+    let place = Place::new();
+    assert_eq!(place.train_tiny("good", &[]).code, Some(0));
+    assert_eq!(place.train_tiny("wide", &["--hidden", "24"]).code, Some(0));
+    place.file("digits.txt", "0123456789\n".repeat(60));
+    let digits = [
+        "train",
+        "--corpus",
+        "digits.txt",
+        "--out",
+        "digits",
+        "--hidden",
+        "16",
+        "--steps",
+        "2",
+        "--seq-len",
+        "16",
+    ];
+    place.ok(&digits);
+    let read = |path: &str| std::fs::read(place.path(path)).unwrap();
+    let good = [
+        ("config.json", read("good/best/config.json")),
+        ("tokenizer.json", read("good/best/tokenizer.json")),
+        ("model.safetensors", read("good/best/model.safetensors")),
+    ];
+    let with = |name: &str, bytes: Option<&[u8]>, says: &[&str]| {
+        let _ = std::fs::remove_dir_all(place.path("broken"));
+        for (file, contents) in &good {
+            place.file(&format!("broken/{file}"), contents);
+        }
+        match bytes {
+            Some(bytes) => drop(place.file(&format!("broken/{name}"), bytes)),
+            None => std::fs::remove_file(place.path(&format!("broken/{name}"))).unwrap(),
+        }
+        for command in ["sample", "info", "eval"] {
+            place.fails(1, &[command, "--checkpoint", "broken"], says);
+        }
+    };
+    let (config, weights) = (&good[0].1, &good[2].1);
+    with("config.json", None, &["broken", "config.json"]);
+    with(
+        "config.json",
+        Some(&config[..config.len() / 2]),
+        &["config.json"],
+    );
+    with("config.json", Some(b"{}"), &["config.json", "format"]);
+    let other_version = String::from_utf8_lossy(config).replace("\"format\": 1", "\"format\": 99");
+    with(
+        "config.json",
+        Some(other_version.as_bytes()),
+        &["format 99"],
+    );
+    let huge = String::from_utf8_lossy(config).replace("\"hidden\": 16", "\"hidden\": 99999999");
+    with(
+        "config.json",
+        Some(huge.as_bytes()),
+        &["hidden is 99999999"],
+    );
+    with("tokenizer.json", None, &["tokenizer.json"]);
+    with("tokenizer.json", Some(b"[1, 2"), &["tokenizer.json"]);
+    with(
+        "tokenizer.json",
+        Some(&read("digits/best/tokenizer.json")),
+        &["11 ids", "different runs"],
+    );
+    with("model.safetensors", None, &["model.safetensors"]);
+    with(
+        "model.safetensors",
+        Some(b""),
+        &["model.safetensors", "empty"],
+    );
+    with(
+        "model.safetensors",
+        Some(&weights[..weights.len() - 5]),
+        &["model.safetensors"],
+    );
+    with(
+        "model.safetensors",
+        Some(&weights[..20]),
+        &["model.safetensors"],
+    );
+    with(
+        "model.safetensors",
+        Some(&[0xff; 64]),
+        &["model.safetensors"],
+    );
+    with(
+        "model.safetensors",
+        Some(&read("wide/best/model.safetensors")),
+        &["readout.weight", "[23, 24]", "[23, 16]"],
+    );
+    let mut nan = weights.clone();
+    let end = nan.len();
+    nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    with("model.safetensors", Some(&nan), &["NaN"]);
+    place.fails(
+        1,
+        &["sample", "--checkpoint", "nowhere"],
+        &["no checkpoint nowhere"],
+    );
+    place.fails(1, &["sample"], &["no model in ./checkpoints"]);
+}
+
+#[test]
+fn prompts_outside_the_vocabulary() {
+    let place = Place::new();
+    place.train_tiny("run", &[]);
+    let sample = [
+        "sample",
+        "--checkpoint",
+        "run",
+        "--length",
+        "8",
+        "--prompt",
+        "The €uro ☃",
+    ];
+    place.fails(1, &sample, &["€", "U+20AC", "☃", "--unknown skip"]);
+    let text = place.ok(&[&sample[..], &["--unknown", "skip"]].concat());
+    assert!(text.starts_with("The uo "), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_that_cannot_be_written() {
+    let place = Place::new();
+    place.file("tide.txt", TIDE.repeat(20));
+    place.file("file", "in the way");
+    let out = ["train", "--corpus", "tide.txt", "--out"];
+    place.fails(1, &[&out[..], &["file/run"]].concat(), &["file/run"]);
+    place.fails(
+        1,
+        &[&out[..], &["/proc/chargru"]].concat(),
+        &["/proc/chargru"],
+    );
+}
+
+#[test]
+fn a_run_is_never_overwritten_unasked() {
+    let place = Place::new();
+    place.train_tiny("run", &[]);
+    let before = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
+    let again = place.train_tiny("run", &["--seed", "2"]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    for part in ["--resume", "--out", "--overwrite"] {
+        assert!(again.stderr.contains(part), "{again:?}");
+    }
+    let kept = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
+    assert!(before == kept);
+    assert_eq!(
+        place
+            .train_tiny("run", &["--seed", "2", "--overwrite"])
+            .code,
+        Some(0)
+    );
+    let replaced = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
+    assert!(before != replaced);
+}
