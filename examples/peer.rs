@@ -5,22 +5,20 @@
 //!     cargo run --release --example peer -- candle-nn (the same, by candle_nn::GRU and candle's AdamW)
 //!     cargo run --release --example peer -- sample --hidden 512 --layers 2 --threads 1
 
+#[path = "../benches/work.rs"]
+mod work;
+
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, GRU, Linear, Module, Optimizer, RNN, VarBuilder, VarMap};
 use chargru::fused::Precision;
-use chargru::generate::{GenerateConfig, Generator};
-use chargru::model::{Cell, ModelConfig, Network, State, init, named_vars};
-use chargru::text::{Tokenizer, VocabularyOptions};
-use chargru::train::{AdamW, AdamWConfig};
+use chargru::model::Cell;
 use clap::{Parser, ValueEnum};
-use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-
-const VOCAB: usize = 65;
+use work::{TrainStep, VOCAB, Writer, model, random_ids};
 
 #[derive(Parser)]
 struct Args {
@@ -68,30 +66,6 @@ fn main() -> Result<()> {
     }
 }
 
-fn model(args: &Args) -> ModelConfig {
-    ModelConfig {
-        cell: args.cell,
-        vocab: VOCAB,
-        embedding: args.hidden,
-        hidden: args.hidden,
-        layers: args.layers,
-        dropout: 0.0,
-        tie_weights: false,
-    }
-}
-
-fn random_ids(args: &Args, rng: &mut ChaCha8Rng) -> Result<Tensor> {
-    let count = args.seq_len * args.batch;
-    let ids: Vec<u32> = (0..count)
-        .map(|_| rng.random_range(0..VOCAB as u32))
-        .collect();
-    Ok(Tensor::from_vec(
-        ids,
-        (args.seq_len, args.batch),
-        &Device::Cpu,
-    )?)
-}
-
 /// Times `step` and prints the line.
 fn report(
     args: &Args,
@@ -101,7 +75,8 @@ fn report(
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut seconds = Vec::new();
     for _ in 0..args.steps {
-        let (ids, targets) = (random_ids(args, &mut rng)?, random_ids(args, &mut rng)?);
+        let ids = random_ids(args.seq_len, args.batch, &mut rng)?;
+        let targets = random_ids(args.seq_len, args.batch, &mut rng)?;
         let start = Instant::now();
         step(&ids, &targets)?;
         seconds.push(start.elapsed().as_secs_f64());
@@ -126,25 +101,9 @@ fn report(
 
 fn train(args: &Args) -> Result<()> {
     args.precision.ensure_supported()?;
-    let config = model(args);
-    let weights = init(&config, &mut ChaCha8Rng::seed_from_u64(0), &Device::Cpu)?;
-    let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
-    let network = Network::new(&config, vb)?.with_precision(args.precision);
-    let mut optimizer = AdamW::named(
-        named_vars(&weights)?,
-        AdamWConfig {
-            lr: 2e-3,
-            ..AdamWConfig::default()
-        },
-    )?;
-    let state = State::zeros(&config, args.batch, &Device::Cpu)?;
-    report(args, "chargru train", |ids, targets| {
-        let (hidden, _) = network.forward(ids, &state, None, None)?;
-        let loss = network.loss(&hidden, targets)?;
-        let grads = loss.backward()?;
-        let norm = optimizer.gradient_norm(&grads)?;
-        Ok(optimizer.step_scaled(&grads, (1.0 / norm).min(1.0))?)
-    })
+    let config = model(args.cell, args.hidden, args.layers);
+    let mut step = TrainStep::new(&config, args.batch, args.precision)?;
+    report(args, "chargru train", |ids, targets| step.run(ids, targets))
 }
 
 /// The same work by candle's own parts.
@@ -194,23 +153,13 @@ fn candle_nn(args: &Args) -> Result<()> {
 
 /// 400 characters at temperature 0.8; the best of five passes.
 fn sample(args: &Args) -> Result<()> {
-    let text: String = ('0'..).take(VOCAB).collect();
-    let (tokenizer, _) = Tokenizer::build(&text, &VocabularyOptions::default())?;
-    let config = model(args);
-    let weights = init(&config, &mut ChaCha8Rng::seed_from_u64(0), &Device::Cpu)?;
-    let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
-    let network = Network::new(&config, vb)?;
-    let length = 400;
-    let options = GenerateConfig {
-        length,
-        ..GenerateConfig::default()
-    };
+    let writer = Writer::new(&model(args.cell, args.hidden, args.layers))?;
     let mut best = f64::INFINITY;
     for _ in 0..5 {
-        let mut generator = Generator::new(&network, &tokenizer, &[0], &options)?;
+        let generator = writer.begin()?;
         let start = Instant::now();
-        while generator.advance(|_| Ok(()))? {}
-        best = best.min(start.elapsed().as_secs_f64() / length as f64);
+        Writer::finish(generator)?;
+        best = best.min(start.elapsed().as_secs_f64() / Writer::LENGTH as f64);
     }
     println!(
         "chargru sample {} H={} L={} threads={} {:.0} char/s",

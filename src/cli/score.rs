@@ -41,7 +41,7 @@ pub(crate) struct ScoreArgs {
 enum Per {
     Char,
     Line,
-    /// One figure for the whole text
+    /// The text as a whole, which is not repeated
     Text,
 }
 
@@ -113,11 +113,14 @@ fn spans<'a>(
             span.predicted += 1;
             span.nats += f64::from(*nats);
         }
+        if per == Per::Text {
+            span.bytes.clear();
+        }
         if per == Per::Char || per == Per::Line && bytes == b"\n" {
             all.push(std::mem::take(&mut span));
         }
     }
-    if !span.bytes.is_empty() {
+    if per == Per::Text || !span.bytes.is_empty() {
         all.push(span);
     }
     all

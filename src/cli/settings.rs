@@ -36,8 +36,8 @@ impl Preset {
         match self {
             Self::Tiny => json!({"hidden": 128, "layers": 1, "dropout": 0.0}),
             Self::Small => json!({}),
-            Self::Medium => json!({"hidden": 512, "batch": 64, "dropout": 0.2, "lr": 0.003}),
-            Self::Large => json!({"hidden": 1024, "batch": 64, "dropout": 0.3, "lr": 0.002}),
+            Self::Medium => json!({"hidden": 512, "batch": 64, "dropout": 0.3, "lr": 0.004}),
+            Self::Large => json!({"hidden": 1024, "batch": 64, "dropout": 0.4, "lr": 0.002}),
         }
     }
 }

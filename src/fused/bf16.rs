@@ -35,7 +35,7 @@ mod x86 {
     use super::super::{
         kernel::{self, Tile},
         matmul::{Buffer, Rows},
-        simd::{Isa, isa},
+        simd::{Isa, isa, lanes},
     };
     use pulp::x86::V4;
     use std::arch::x86_64::*;
@@ -62,7 +62,7 @@ mod x86 {
             self.0
         }
 
-        isa!(tile bf16, self, [8, 4, 2, 1]);
+        isa!(tile bf16, 3, self, [8, 4, 2, 1]);
 
         #[inline(always)]
         fn pack_row<'a>(row: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {

@@ -3,9 +3,11 @@
 use super::{
     kernel::Tile,
     matmul::{Buffer, KC, Rows, Shared},
-    simd::{Isa, Level, Task},
+    simd::{Isa, Level, Task, for_vectors, load, store},
 };
+use pulp::Simd;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows of the result that one task computes: its share of the left operand, `KC` deep, stays in
 /// the second-level cache. A multiple of every tile.
@@ -190,7 +192,7 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
 
 /// `sums[ids[k]] += rows[k]`: rows `[k, width]`, sums `[V, width]`. In parallel over the columns, so
 /// each sum has the order of the rows.
-pub fn scatter(ids: &[u32], rows: &[f32], width: usize, sums: &mut [f32]) {
+pub fn scatter(level: Level, ids: &[u32], rows: &[f32], width: usize, sums: &mut [f32]) {
     const COLUMNS: usize = 256;
     sums.par_chunks_mut(width).for_each(|row| row.fill(0.0));
     assert!(
@@ -203,17 +205,50 @@ pub fn scatter(ids: &[u32], rows: &[f32], width: usize, sums: &mut [f32]) {
     (0..width.div_ceil(COLUMNS))
         .into_par_iter()
         .for_each(|chunk| {
-            let first = chunk * COLUMNS;
-            let len = COLUMNS.min(width - first);
-            for (&id, row) in ids.iter().zip(rows.chunks_exact(width)) {
-                // SAFETY: inside by the assertion; no other task has these columns, and the part of the
-                // last turn is gone.
-                let sum = unsafe { sums.part(id as usize * width + first, len) };
-                sum.iter_mut()
-                    .zip(&row[first..])
-                    .for_each(|(sum, x)| *sum += x);
-            }
+            let columns = chunk * COLUMNS..width.min((chunk + 1) * COLUMNS);
+            level.run(ScatterColumns {
+                ids,
+                rows,
+                width,
+                columns,
+                sums,
+            });
         });
+}
+
+struct ScatterColumns<'a> {
+    ids: &'a [u32],
+    rows: &'a [f32],
+    width: usize,
+    columns: Range<usize>,
+    sums: Shared<'a>,
+}
+
+impl Task for ScatterColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let (simd, len) = (isa.simd(), self.columns.len());
+        for (&id, row) in self.ids.iter().zip(self.rows.chunks_exact(self.width)) {
+            let row = &row[self.columns.clone()];
+            // SAFETY: inside by `scatter`'s assertion; no other task has these columns, and the
+            // part of the last turn is gone.
+            let sum = unsafe {
+                self.sums
+                    .part(id as usize * self.width + self.columns.start, len)
+            };
+            for_vectors!(simd, len, |j, n| {
+                store(
+                    simd,
+                    sum,
+                    j,
+                    n,
+                    simd.add_f32s(load(simd, sum, j, n), load(simd, row, j, n)),
+                );
+            });
+        }
+    }
 }
 
 /// Sums of the columns of `rows` `[k, width]`, from the first row to the last.

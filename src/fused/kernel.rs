@@ -63,22 +63,23 @@ unsafe fn write<S: Simd, const M: usize, const V: usize>(
     }
 }
 
-/// A tile function over M rows of V vectors, in one instruction set.
+/// A tile function over M rows and the first V vectors of a panel, in one instruction set.
 macro_rules! tile {
     (
         $(#[$attribute:meta])* $name:ident, $simd:ty, $vector:ty, $vectors:literal,
         zero: $zero:expr, splat: $splat:expr, fma: $fma:expr
     ) => {
         /// # Safety
-        /// [`Tile`]'s promise with M rows, on a processor with the instructions.
+        /// [`Tile`]'s promise with M rows and at most V vectors of columns, on a processor with the
+        /// instructions.
         $(#[$attribute])*
-        pub unsafe fn $name<const M: usize>(simd: $simd, t: Tile) {
-            let mut acc = [[$zero; $vectors]; M];
+        pub unsafe fn $name<const M: usize, const V: usize>(simd: $simd, t: Tile) {
+            let mut acc = [[$zero; V]; M];
             let (mut a, mut b) = (t.a, t.b.cast::<$vector>());
             for _ in 0..t.k {
                 // SAFETY: `Tile`'s promise.
                 unsafe {
-                    let b_row: [$vector; $vectors] = std::array::from_fn(|v| *b.add(v));
+                    let b_row: [$vector; V] = std::array::from_fn(|v| *b.add(v));
                     for (i, acc) in acc.iter_mut().enumerate() {
                         let a = $splat(*a.add(i * t.a_row));
                         for (acc, b) in acc.iter_mut().zip(b_row) {
@@ -113,7 +114,7 @@ mod x86 {
 
     tile!(
         #[target_feature(enable = "avx,avx2,fma")]
-        avx2, V3, __m256, 3,
+        avx2, V3, __m256, 2,
         zero: _mm256_setzero_ps(), splat: _mm256_set1_ps, fma: _mm256_fmadd_ps
     );
     tile!(

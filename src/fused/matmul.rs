@@ -17,7 +17,7 @@
 use super::{
     bf16,
     kernel::Tile,
-    simd::{Isa, Level},
+    simd::{Isa, Level, Task},
 };
 use rayon::prelude::*;
 
@@ -224,9 +224,58 @@ pub fn product<I: Isa>(
     }
 }
 
+/// `out[rows, n] = x[rows, k] · B + bias`, in parallel over the rows.
+pub fn project(
+    level: Level,
+    x: &[f32],
+    k: usize,
+    panels: &Panels,
+    bias: Option<&[f32]>,
+    n: usize,
+    out: &mut [f32],
+) {
+    struct Project<'a>(
+        Rows<'a>,
+        &'a Panels,
+        Option<&'a [f32]>,
+        usize,
+        &'a mut [f32],
+    );
+    impl Task for Project<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<I: Isa>(self, isa: I) {
+            let Self(x, panels, bias, n, out) = self;
+            if let Some(bias) = bias {
+                out.chunks_exact_mut(n)
+                    .for_each(|row| row.copy_from_slice(bias));
+            }
+            product(
+                isa,
+                x,
+                panels,
+                out,
+                n,
+                bias.is_some(),
+                &mut Buffer::default(),
+            );
+        }
+    }
+    // 64 rows: they and one panel fit the second-level cache.
+    out.par_chunks_mut(64 * n)
+        .enumerate()
+        .for_each(|(chunk, out)| {
+            let x = Rows {
+                data: &x[chunk * 64 * k..],
+                stride: k,
+            };
+            level.run(Project(x, panels, bias, n, out));
+        });
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::simd::Task;
     use super::*;
 
     struct Product<'a>(Rows<'a>, &'a Panels, &'a mut [f32], bool);
@@ -314,64 +363,6 @@ mod tests {
                         }
                     }
                 }
-            }
-        }
-    }
-}
-#[cfg(test)]
-mod speed {
-    use super::super::simd::Task;
-    use super::*;
-    struct Rep<'a>(Rows<'a>, &'a Panels, &'a mut [f32], usize);
-    impl Task for Rep<'_> {
-        type Output = f64;
-        #[inline(always)]
-        fn run<I: Isa>(self, isa: I) -> f64 {
-            let mut s = Buffer::default();
-            let mut best = f64::MAX;
-            for _ in 0..self.3 {
-                let t = std::time::Instant::now();
-                product(isa, self.0, self.1, self.2, self.1.n, true, &mut s);
-                best = best.min(t.elapsed().as_secs_f64());
-            }
-            best
-        }
-    }
-    #[test]
-    #[ignore]
-    fn speed() {
-        let mut levels = Level::all();
-        levels.extend(Level::choose(crate::fused::Precision::Bf16));
-        for level in levels {
-            for (m, k, n) in [
-                (32, 512, 1536),
-                (32, 1536, 512),
-                (64, 512, 1536),
-                (16, 128, 384),
-                (16, 384, 128),
-                (32, 1024, 3072),
-                (32, 3072, 1024),
-                (1, 512, 1536),
-            ] {
-                let a = vec![0.1f32; m * k];
-                let b = vec![0.1f32; n * k];
-                let mut c = vec![0f32; m * n];
-                let mut p = Panels::default();
-                p.pack(level, &b, k, n, Strides { row: 1, column: k });
-                let t = level.run(Rep(
-                    Rows {
-                        data: &a,
-                        stride: k,
-                    },
-                    &p,
-                    &mut c,
-                    60,
-                ));
-                println!(
-                    "{} {m}x{k}x{n} {:.1} GFLOP/s",
-                    level.panel_width() * level.word(),
-                    2e-9 * (m * k * n) as f64 / t
-                );
             }
         }
     }

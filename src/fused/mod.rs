@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `simd`, `activations` | the instruction set · sigmoid and tanh |
 //! | `kernel`, `matmul`, `bf16` | the tile in registers · packed products · their bfloat16 words |
-//! | `cells`, `sequence` | one step of each cell · the whole window as a candle op |
+//! | `cells`, `recurrence` | one step of each cell · the loop over T |
+//! | `op`, `sequence` | a layer over a window as a candle op · its interface |
 //! | `gradients` | sums over the window |
 //! | `taps`, `tensors`, `workspace` | what it takes to be a candle op |
 //! | `readout` | logits, softmax and cross-entropy as one op |
@@ -28,8 +29,10 @@ mod gradients;
 mod kernel;
 mod mapped;
 mod matmul;
+mod op;
 mod optimizer;
 mod readout;
+mod recurrence;
 mod sequence;
 mod simd;
 mod stepper;

@@ -195,8 +195,8 @@ pub trait Isa: Copy + Send + Sync {
     unsafe fn tile(self, rows: usize, tile: Tile);
 }
 
-/// An instruction set from its tile function. Rows go 8, 4, 2, 1: a ragged last block costs at most
-/// three calls.
+/// An instruction set from its tile function. A ragged last block of rows goes by the smaller
+/// tiles, and a last panel that needs fewer vectors than its width is not computed whole.
 macro_rules! isa {
     ($isa:ty, $tile:ident, rows: [$most:literal $(, $rows:literal)*], vectors: $vectors:literal) => {
         impl Isa for $isa {
@@ -209,17 +209,23 @@ macro_rules! isa {
                 self
             }
 
-            isa!(tile $tile, self, [$most $(, $rows)*]);
+            isa!(tile $tile, $vectors, self, [$most $(, $rows)*]);
         }
     };
-    (tile $tile:ident, $self:ident, [$($rows:literal),+]) => {
+    (tile $tile:ident, $vectors:literal, $self:ident, [$($rows:literal),+]) => {
         #[inline(always)]
         unsafe fn tile($self, mut rows: usize, mut tile: Tile) {
             debug_assert!(rows <= Self::MR);
             $(while rows >= $rows {
                 // SAFETY: the caller's, for the first of the rows that are left; a value of this
                 // type proves that the processor has the instructions.
-                unsafe { kernel::$tile::<$rows>($self.simd(), tile) };
+                unsafe {
+                    match tile.columns.div_ceil(lanes($self.simd())) {
+                        1 => kernel::$tile::<$rows, 1>($self.simd(), tile),
+                        2 => kernel::$tile::<$rows, 2>($self.simd(), tile),
+                        _ => kernel::$tile::<$rows, $vectors>($self.simd(), tile),
+                    }
+                };
                 tile = tile.below($rows);
                 rows -= $rows;
             })+
@@ -230,7 +236,7 @@ pub(super) use isa;
 
 isa!(Scalar, portable, rows: [4, 2, 1], vectors: 8);
 #[cfg(target_arch = "x86_64")]
-isa!(V3, avx2, rows: [4, 2, 1], vectors: 3);
+isa!(V3, avx2, rows: [6, 4, 2, 1], vectors: 2);
 #[cfg(target_arch = "x86_64")]
 isa!(V4, avx512, rows: [8, 4, 2, 1], vectors: 3);
 
@@ -280,5 +286,24 @@ pub fn store<S: Simd>(simd: S, row: &mut [f32], first: usize, count: usize, valu
         S::as_mut_simd_f32s(lanes).0[0] = value;
     } else {
         simd.partial_store_f32s(lanes, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_go_by_name_and_a_missing_one_is_an_error() {
+        assert!(matches!(Level::named("portable"), Ok(Level::Portable)));
+        for (name, position) in [("avx2", 1), ("avx512", 2)] {
+            assert_eq!(
+                Level::named(name).is_ok(),
+                Level::all().len() > position,
+                "{name}"
+            );
+        }
+        let error = Level::named("sse").unwrap_err();
+        assert!(error.contains("avx512, avx2, portable"), "{error}");
     }
 }

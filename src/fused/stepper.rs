@@ -3,8 +3,7 @@
 use super::{
     Cell, Precision, Weights,
     cells::{CellStep, Forward, Gru, GruResetAfter, Lstm, Rnn, Step},
-    matmul::{Buffer, Panels, Rows, Strides, product},
-    sequence::project,
+    matmul::{Buffer, Panels, Rows, Strides, product, project},
     simd::{Isa, Level, Task},
     tensors::{self, floats},
 };

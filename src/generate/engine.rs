@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::Tensor;
 
-use crate::fused::{self, Precision};
+use crate::fused;
 use crate::model::{Network, State};
 
 /// Steps a network; carries its state.
@@ -21,7 +21,7 @@ pub(super) enum Engine<'a> {
 impl<'a> Engine<'a> {
     /// `batch` rows at the state before any text.
     pub(super) fn new(network: &'a Network, batch: usize) -> Result<Self> {
-        if network.fused_precision() == Some(Precision::F32) {
+        if network.fused_precision().is_some() {
             let layers: Vec<_> = network.layers().map(|layer| layer.as_fused()).collect();
             let (weight, bias) = network.readout();
             return Ok(Self::Fused(fused::Stepper::new(

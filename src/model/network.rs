@@ -96,6 +96,11 @@ impl Network {
         self
     }
 
+    /// As [`Network::with_precision`], in place.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }

@@ -25,7 +25,7 @@ pub struct AdamWConfig {
 impl Default for AdamWConfig {
     fn default() -> Self {
         Self {
-            lr: 4e-3,
+            lr: 6e-3,
             beta1: 0.9,
             beta2: 0.99,
             eps: 1e-8,

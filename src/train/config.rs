@@ -100,7 +100,7 @@ impl TrainConfig {
         );
         ensure!(
             self.lr.is_finite() && self.lr > 0.0 && self.lr <= 10.0,
-            "--lr is {}: give a number above 0 and at most 10 (0.004 is usual)",
+            "--lr is {}: give a number above 0 and at most 10 (0.006 is usual)",
             self.lr
         );
         ensure!(

@@ -13,6 +13,7 @@ use super::data::TrainingData;
 use super::evaluate::evaluate;
 use super::events::{Ending, Event, StepReport, Summary};
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
+use crate::fused::Precision;
 use crate::model::{Dropout, ModelConfig, Network, State, named_vars};
 
 /// `last` is written at evaluations, but no oftener than this where they come thick and fast,
@@ -347,10 +348,16 @@ impl Trainer {
 
     /// Reads the whole validation text from a state of its own; saves `best` if it is.
     fn evaluate(&mut self, lr: f64, observe: &mut impl FnMut(Event) -> Result<()>) -> Result<()> {
-        let val_loss = match &self.data.validation {
-            Some(text) => Some(evaluate(&self.network, text, &self.data.tokenizer)?.nats_per_id()),
-            None => None,
-        };
+        // In full precision, whatever the training's: the figure is that of `eval` and of every reader.
+        self.network.set_precision(Precision::F32);
+        let score = self
+            .data
+            .validation
+            .as_ref()
+            .map(|text| evaluate(&self.network, text, &self.data.tokenizer))
+            .transpose();
+        self.network.set_precision(self.config.precision);
+        let val_loss = score?.map(|score| score.nats_per_id());
         if let Some(loss) = val_loss {
             self.refuse_nonsense("validation loss", loss)?;
         }

@@ -1,0 +1,105 @@
+//! The work that is measured, for `benches/step.rs` and `examples/peer.rs`: a whole training step
+//! (forward, loss, backward, clipping at norm 1, AdamW), and sampled characters.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use chargru::fused::Precision;
+use chargru::generate::{GenerateConfig, Generator};
+use chargru::model::{Cell, ModelConfig, Network, State, init, named_vars};
+use chargru::text::{Tokenizer, VocabularyOptions};
+use chargru::train::{AdamW, AdamWConfig};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// V of every measured network: as many as Shakespeare's text has characters.
+pub const VOCAB: usize = 65;
+
+/// E = H, as the peers' scripts have it.
+pub fn model(cell: Cell, hidden: usize, layers: usize) -> ModelConfig {
+    ModelConfig {
+        cell,
+        vocab: VOCAB,
+        embedding: hidden,
+        hidden,
+        layers,
+        dropout: 0.0,
+        tie_weights: false,
+    }
+}
+
+/// Ids [T, B].
+pub fn random_ids(seq_len: usize, batch: usize, rng: &mut ChaCha8Rng) -> Result<Tensor> {
+    let ids: Vec<u32> = (0..seq_len * batch)
+        .map(|_| rng.random_range(0..VOCAB as u32))
+        .collect();
+    Ok(Tensor::from_vec(ids, (seq_len, batch), &Device::Cpu)?)
+}
+
+pub struct TrainStep {
+    network: Network,
+    optimizer: AdamW,
+    state: State,
+}
+
+impl TrainStep {
+    pub fn new(config: &ModelConfig, batch: usize, precision: Precision) -> Result<Self> {
+        let weights = init(config, &mut ChaCha8Rng::seed_from_u64(0), &Device::Cpu)?;
+        let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+        let lr = AdamWConfig {
+            lr: 2e-3,
+            ..AdamWConfig::default()
+        };
+        Ok(Self {
+            network: Network::new(config, vb)?.with_precision(precision),
+            optimizer: AdamW::named(named_vars(&weights)?, lr)?,
+            state: State::zeros(config, batch, &Device::Cpu)?,
+        })
+    }
+
+    /// One step on `ids` and `targets`, [T, B] each.
+    pub fn run(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
+        let (hidden, _) = self.network.forward(ids, &self.state, None, None)?;
+        let loss = self.network.loss(&hidden, targets)?;
+        // As a trainer does: it must know whether the loss is still a number.
+        loss.to_scalar::<f32>()?;
+        let grads = loss.backward()?;
+        let norm = self.optimizer.gradient_norm(&grads)?;
+        Ok(self.optimizer.step_scaled(&grads, (1.0 / norm).min(1.0))?)
+    }
+}
+
+/// A network of random weights that writes 400 characters at temperature 0.8.
+pub struct Writer {
+    network: Network,
+    tokenizer: Tokenizer,
+}
+
+impl Writer {
+    pub const LENGTH: usize = 400;
+
+    pub fn new(config: &ModelConfig) -> Result<Self> {
+        let text: String = ('0'..).take(VOCAB).collect();
+        let weights = init(config, &mut ChaCha8Rng::seed_from_u64(0), &Device::Cpu)?;
+        let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+        Ok(Self {
+            network: Network::new(config, vb)?,
+            tokenizer: Tokenizer::build(&text, &VocabularyOptions::default())?.0,
+        })
+    }
+
+    /// Ready to write, the weights laid out.
+    pub fn begin(&self) -> Result<Generator<'_>> {
+        let options = GenerateConfig {
+            length: Self::LENGTH,
+            ..GenerateConfig::default()
+        };
+        Generator::new(&self.network, &self.tokenizer, &[0], &options)
+    }
+
+    pub fn finish(mut generator: Generator) -> Result<()> {
+        while generator.advance(|_| Ok(()))? {}
+        Ok(())
+    }
+}
