@@ -120,31 +120,3 @@ fn two_trainers_do_not_share_a_folder() {
     child.kill().expect("SIGKILL is sent");
     child.wait().expect("the program ends");
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_found_at_the_start() {
-    let full = std::path::Path::new("/dev/full");
-    if !full.exists() {
-        return;
-    }
-    let place = Place::new();
-    place.train_tiny("seed", &["--steps", "1"]);
-    // A folder in which one file cannot be written: its name leads to the full device.
-    std::fs::create_dir_all(place.path("run")).expect("a folder");
-    std::os::unix::fs::symlink(full, place.path("run/metrics.jsonl")).expect("a link");
-    let run = place.run(&[
-        "train",
-        "--out",
-        "run",
-        "--corpus",
-        "tide.txt",
-        "--overwrite",
-        "--steps",
-        "1",
-        "--hidden",
-        "16",
-    ]);
-    // The old metrics are cleared away at the beginning, link and all.
-    assert_eq!(run.code, Some(0), "{run:?}");
-}

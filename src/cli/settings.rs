@@ -107,9 +107,9 @@ pub(crate) struct Settings {
     /// How the learning rate falls after that
     #[arg(long, value_enum, default_value_t, help_heading = TRAINING)]
     pub schedule: Schedule,
-    /// Share of the text, at its end, that validates
-    #[arg(long, value_parser = finite, default_value_t = DataConfig::default().val_fraction, help_heading = TRAINING, value_name = "F")]
-    pub val_fraction: f64,
+    /// Share of the text, at its end, that validates [default: 0.1, at most two million characters]
+    #[arg(long, value_parser = finite, help_heading = TRAINING, value_name = "F")]
+    pub val_fraction: Option<f64>,
     /// Steps between two evaluations [default: an epoch, within 25 to 1,000 steps]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub eval_every: Option<u64>,

@@ -1,9 +1,9 @@
 //! exp, sigmoid and tanh on vectors of float32, without branches.
 //!
-//! Measured over a dense sweep against float64 `libm` (the tests repeat it): sigmoid and tanh are
-//! within [`SIGMOID_MAX_ULP`] and [`TANH_MAX_ULP`] units in the last place, exact at 0, finite at
-//! every finite or infinite argument; NaN stays NaN. Sigmoid stops at 1.6e-38 (x = -87), where
-//! float32 runs out of normal numbers.
+//! Measured over a dense sweep against float64 (the tests repeat it), in units in the last place:
+//! sigmoid is within 2.1 and tanh within 2.3, at every instruction set. Both are exact at 0, finite
+//! at every finite or infinite argument, and NaN stays NaN. Sigmoid stops at 1.6e-38 (x = -87),
+//! where float32 runs out of normal numbers.
 
 use pulp::Simd;
 
@@ -111,7 +111,7 @@ mod tests {
         let positive = (0..=128f32.to_bits()).step_by(997).map(f32::from_bits);
         let sweep: Vec<f32> = positive.flat_map(|x| [x, -x]).collect();
         for level in Level::all() {
-            for (is_tanh, bound) in [(false, 3.0), (true, 3.0)] {
+            for (is_tanh, bound) in [(false, 2.1), (true, 2.3)] {
                 let mut got = sweep.clone();
                 level.run(Map(is_tanh, &mut got));
                 let (mut worst, mut at) = (0.0, 0.0);

@@ -19,7 +19,8 @@ pub struct DataConfig {
     pub read: ReadOptions,
     pub vocabulary: VocabularyOptions,
     /// Share of the text, at its end, that validates; of documents, a share drawn by `split_seed`.
-    pub val_fraction: f64,
+    /// If not given, see [`usual_val_fraction`].
+    pub val_fraction: Option<f64>,
     pub split_seed: u64,
 }
 
@@ -29,11 +30,17 @@ impl Default for DataConfig {
             paths: Vec::new(),
             read: ReadOptions::default(),
             vocabulary: VocabularyOptions::default(),
-            // The share that the published figures of character models hold back.
-            val_fraction: 0.1,
+            val_fraction: None,
             split_seed: 1,
         }
     }
+}
+
+/// The share that the published figures of character models hold back; of a large text no more than
+/// a few seconds' reading, or evaluating it would take longer than training.
+fn usual_val_fraction(characters: usize) -> f64 {
+    const AT_MOST: f64 = 2e6;
+    (AT_MOST / characters.max(1) as f64).min(0.1)
 }
 
 impl DataConfig {
@@ -47,7 +54,7 @@ impl DataConfig {
                 documents: record.documents,
                 ..VocabularyOptions::default()
             },
-            val_fraction: record.val_fraction,
+            val_fraction: Some(record.val_fraction),
             split_seed: record.split_seed,
         }
     }
@@ -55,11 +62,12 @@ impl DataConfig {
     /// # Errors
     /// A setting outside its range.
     pub fn validate(&self) -> Result<()> {
-        ensure!(
-            (0.0..1.0).contains(&self.val_fraction),
-            "--val-fraction is {}: give a number from 0 up to, but not including, 1",
-            self.val_fraction
-        );
+        if let Some(fraction) = self.val_fraction {
+            ensure!(
+                (0.0..1.0).contains(&fraction),
+                "--val-fraction is {fraction}: give a number from 0 up to, but not including, 1"
+            );
+        }
         // Room for one character, the unknown and the end of a document.
         ensure!(
             self.vocabulary.max_vocab >= 3,
@@ -151,6 +159,10 @@ impl TrainingData {
             "--documents {documents} needs a model that can end a document, and this one was trained on \
              one long text: --extend-vocab gives it the means"
         );
+        let characters = corpus.text().chars().count();
+        let val_fraction = config
+            .val_fraction
+            .unwrap_or_else(|| usual_val_fraction(characters));
         let record = CorpusRecord {
             name: corpus.name().to_string(),
             paths: absolute(&config.paths)?,
@@ -158,12 +170,12 @@ impl TrainingData {
             units: tokenizer.units(),
             documents,
             sha256: corpus.fingerprint(),
-            characters: corpus.text().chars().count(),
-            val_fraction: config.val_fraction,
+            characters,
+            val_fraction,
             split_seed: config.split_seed,
         };
         let encoded = EncodedText::new(corpus, &tokenizer, documents)?;
-        let (text, validation) = encoded.split(config.val_fraction, config.split_seed)?;
+        let (text, validation) = encoded.split(val_fraction, config.split_seed)?;
         let batches = text.batches(train.batch, train.seq_len, train.seed)?;
         let mut train = train.clone();
         if batches.batch() < train.batch {
@@ -222,4 +234,17 @@ fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_text_holds_back_a_smaller_share() {
+        assert_eq!(usual_val_fraction(1_115_394), 0.1);
+        assert_eq!(usual_val_fraction(20_000_000), 0.1);
+        assert_eq!(usual_val_fraction(1_000_000_000), 0.002);
+        assert_eq!(usual_val_fraction(0), 0.1);
+    }
 }
