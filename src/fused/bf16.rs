@@ -107,7 +107,7 @@ mod x86 {
                     let words = words.as_mut_ptr();
                     _mm512_storeu_si512(
                         words.cast(),
-                        std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)),
+                        std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)),
                     );
                 }
             }

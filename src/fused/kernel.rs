@@ -73,6 +73,8 @@ macro_rules! tile {
         /// [`Tile`]'s promise with M rows and at most V vectors of columns, on a processor with the
         /// instructions.
         $(#[$attribute])*
+        // In plain Rust the vector is the number itself, and nothing is converted.
+        #[allow(clippy::useless_transmute)]
         pub unsafe fn $name<const M: usize, const V: usize>(simd: $simd, t: Tile) {
             let mut acc = [[$zero; V]; M];
             let (mut a, mut b) = (t.a, t.b.cast::<$vector>());
@@ -127,6 +129,10 @@ mod x86 {
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16")]
         bf16, V4, __m512, 3,
         zero: _mm512_setzero_ps(), splat: _mm512_set1_ps,
-        fma: |a: __m512, b: __m512, c| _mm512_dpbf16_ps(c, transmute(a), transmute(b))
+        fma: |a: __m512, b: __m512, c| _mm512_dpbf16_ps(
+            c,
+            transmute::<__m512, __m512bh>(a),
+            transmute::<__m512, __m512bh>(b)
+        )
     );
 }

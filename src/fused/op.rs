@@ -143,6 +143,9 @@ impl Sequence {
     }
 }
 
+/// `dL/dsource`, if asked for, and the gradients of the weights.
+type Sums = (Option<Vec<f32>>, Vec<Vec<f32>>);
+
 impl Sequence {
     /// `dL/dsource`, if asked for, and the weights' gradients in the order of `parameters`, from the
     /// gradients that the recurrence left in `buffers`.
@@ -153,7 +156,7 @@ impl Sequence {
         state: &[f32],
         wanted: bool,
         buffers: &mut Buffers,
-    ) -> Result<(Option<Vec<f32>>, Vec<Vec<f32>>)> {
+    ) -> Result<Sums> {
         let Sizes {
             b,
             h,

@@ -183,7 +183,7 @@ impl Trainer {
             }
             let report = self.train_step()?;
             observe(Event::Step(report))?;
-            if self.step % interval == 0 {
+            if self.step.is_multiple_of(interval) {
                 self.evaluate(report.lr, &mut observe)?;
                 if self.saved_last.elapsed() >= SAVE_LAST_AT_MOST_EVERY {
                     self.save_last()?;
@@ -195,7 +195,7 @@ impl Trainer {
             if self
                 .config
                 .sample_every
-                .is_some_and(|every| self.step % every == 0)
+                .is_some_and(|every| self.step.is_multiple_of(every))
             {
                 observe(Event::SampleDue {
                     step: self.step,
