@@ -141,7 +141,7 @@ fn stream(mut generator: Generator, prompt: &str) -> Result<()> {
     emit(prompt)?;
     while generator.advance(|piece| {
         last = piece.text.chars().last().or(last);
-        emit(&piece.text)
+        emit(piece.text)
     })? {}
     if last != Some('\n') {
         emit("\n")?;
@@ -155,7 +155,7 @@ fn print_json(mut generator: Generator, prompt: &str, seed: u64) -> Result<()> {
         if texts.len() <= piece.sample {
             texts.resize(piece.sample + 1, String::new());
         }
-        texts[piece.sample].push_str(&piece.text);
+        texts[piece.sample].push_str(piece.text);
         Ok(())
     })? {}
     for (index, text) in texts.iter().enumerate() {

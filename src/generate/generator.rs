@@ -36,12 +36,12 @@ impl Default for GenerateConfig {
 }
 
 /// A piece of one sample's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
     /// Which sample it belongs to, from 0.
     pub sample: usize,
     /// Whole characters; may be empty while one is incomplete.
-    pub text: String,
+    pub text: &'a str,
 }
 
 struct Sample {
@@ -60,6 +60,8 @@ pub struct Generator<'a> {
     logits: Vec<f32>,
     /// The id that each sample reads next.
     ids: Vec<u32>,
+    /// The text of one piece.
+    text: String,
     left: usize,
 }
 
@@ -103,6 +105,7 @@ impl<'a> Generator<'a> {
             samples,
             logits: Vec::new(),
             ids: vec![0; config.samples],
+            text: String::new(),
             left: config.length,
         };
         let start = tokenizer
@@ -150,14 +153,15 @@ impl<'a> Generator<'a> {
             let logits = &self.logits[index * vocab..(index + 1) * vocab];
             let id = self.sampler.pick(logits, sample.rng.random::<f32>())?;
             self.ids[index] = id;
-            let mut text = String::new();
+            let text = &mut self.text;
+            text.clear();
             if Some(id) == self.tokenizer.end_of_document() {
                 sample.ended = true;
             } else {
-                sample.utf8.push(self.tokenizer.bytes_of(id), &mut text);
+                sample.utf8.push(self.tokenizer.bytes_of(id), text);
             }
             if sample.ended || self.left == 1 {
-                sample.utf8.finish(&mut text);
+                sample.utf8.finish(text);
             }
             write(Piece {
                 sample: index,
@@ -175,7 +179,7 @@ impl<'a> Generator<'a> {
     pub fn collect(mut self) -> Result<Vec<String>> {
         let mut texts = vec![String::new(); self.samples.len()];
         while self.advance(|piece| {
-            texts[piece.sample].push_str(&piece.text);
+            texts[piece.sample].push_str(piece.text);
             Ok(())
         })? {}
         Ok(texts)
