@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chargru::fused::Precision;
 use chargru::model::Cell;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use work::{TrainStep, Writer, model, random_ids};
@@ -59,4 +59,9 @@ fn sample(c: &mut Criterion) {
 }
 
 criterion_group!(benches, train, sample);
-criterion_main!(benches);
+
+fn main() {
+    chargru::fused::prepare_process();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -49,6 +49,7 @@ enum Work {
 }
 
 fn main() -> Result<()> {
+    chargru::fused::prepare_process();
     let args = Args::parse();
     if args.steps < 4 {
         bail!(

@@ -15,7 +15,7 @@
 //! | `readout` | logits, softmax and cross-entropy as one op |
 //! | `optimizer` | AdamW and the gradient norm |
 //! | `stepper` | one character at a time, without autograd |
-//! | `mapped` | a file as bytes: here only because this is the one place with `unsafe` |
+//! | `mapped`, `process` | a file as bytes · the process's settings: here only because `unsafe` is |
 
 use std::fmt;
 
@@ -31,6 +31,7 @@ mod mapped;
 mod matmul;
 mod op;
 mod optimizer;
+mod process;
 mod readout;
 mod recurrence;
 mod sequence;
@@ -44,6 +45,7 @@ mod workspace;
 
 pub use mapped::map_file;
 pub use optimizer::{AdamWStep, adamw, squared_norm};
+pub use process::prepare_process;
 pub use readout::readout_loss;
 pub use sequence::{Input, Weights, sequence};
 use simd::Level;
