@@ -85,8 +85,8 @@ pub(crate) struct Settings {
     /// End after this many steps
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub steps: Option<u64>,
-    /// End after this many readings of the text [default: 30 where no end is given, but at least
-    /// 2,000 and at most 10,000 steps]
+    /// End after this many readings of the text [default: 15 where no end is given, but at least
+    /// 1,000 and at most 10,000 steps]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub epochs: Option<u64>,
     /// End after this time (90s, 10m, 1h30m); the learning rate falls to its end by then

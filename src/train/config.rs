@@ -66,10 +66,10 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Where a run ends that names no end: after 30 readings of a book, but a page needs more to learn
+    /// Where a run ends that names no end: after 15 readings of a book, but a page needs more to learn
     /// anything, and a library would take days.
     fn usual_steps(steps_per_epoch: u64) -> u64 {
-        (30 * steps_per_epoch).clamp(2_000, 10_000)
+        (15 * steps_per_epoch).clamp(1_000, 10_000)
     }
 
     /// # Errors
@@ -162,8 +162,8 @@ mod tests {
             ..TrainConfig::default()
         };
         let hour = Some(Duration::from_secs(3600));
-        assert_eq!(with(None, None, None).total_steps(60), Some(2_000));
-        assert_eq!(with(None, None, None).total_steps(100), Some(3_000));
+        assert_eq!(with(None, None, None).total_steps(60), Some(1_000));
+        assert_eq!(with(None, None, None).total_steps(100), Some(1_500));
         assert_eq!(with(None, None, None).total_steps(1_000_000), Some(10_000));
         assert_eq!(with(Some(70), Some(2), None).total_steps(60), Some(70));
         assert_eq!(with(Some(700), Some(2), hour).total_steps(60), Some(120));
