@@ -130,7 +130,9 @@ fn candle_nn(args: &Args) -> Result<()> {
         let mut x = embedding.forward(&ids.t()?.contiguous()?)?;
         for layer in &layers {
             let states = layer.seq(&x)?;
-            x = layer.states_to_tensor(&states)?;
+            // Not `states_to_tensor`: a GRU's puts T and H into one axis.
+            let hidden: Vec<Tensor> = states.into_iter().map(|state| state.h).collect();
+            x = Tensor::stack(&hidden, 1)?;
         }
         let logits = readout.forward(&x.flatten_to(1)?)?;
         let targets = targets.t()?.flatten_all()?;
