@@ -2,9 +2,6 @@
 //! Written with the processor's own intrinsics, once, in a macro over the vector type: through a
 //! generic vector trait the compiler kept the accumulators in memory, at a third of the speed.
 
-use super::simd::{for_vectors, load, store};
-use pulp::Simd;
-
 /// One tile: `C[i][j] (+)= Σ_k A[i][k] · panel[k][j]` for `j < columns`.
 ///
 /// Whoever runs it over some rows promises: `a + i·a_row + k·a_k` is readable for each row i and
@@ -34,48 +31,18 @@ impl Tile {
     }
 }
 
-/// Adds or writes the accumulators to C.
-///
-/// # Safety
-/// [`Tile`]'s promise for C with M rows.
-#[inline(always)]
-unsafe fn write<S: Simd, const M: usize, const V: usize>(
-    simd: S,
-    t: Tile,
-    acc: &[[S::f32s; V]; M],
-) {
-    debug_assert!(t.columns <= V * S::F32_LANES && V * S::F32_LANES <= 64);
-    for (i, acc) in acc.iter().enumerate() {
-        // SAFETY: row i of C has `columns` writable elements that are ours alone.
-        let c = unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.c_row), t.columns) };
-        // Through memory, and with constant indices: the accumulators must stay in registers.
-        let mut row = [0.0; 64];
-        for (v, &sum) in acc.iter().enumerate() {
-            store(simd, &mut row, v * S::F32_LANES, S::F32_LANES, sum);
-        }
-        for_vectors!(simd, t.columns, |j, count| {
-            let mut sum = load(simd, &row, j, count);
-            if t.accumulate {
-                sum = simd.add_f32s(load(simd, c, j, count), sum);
-            }
-            store(simd, c, j, count, sum);
-        });
-    }
-}
-
 /// A tile function over M rows and the first V vectors of a panel, in one instruction set.
 macro_rules! tile {
     (
         $(#[$attribute:meta])* $name:ident, $simd:ty, $vector:ty, $vectors:literal,
-        zero: $zero:expr, splat: $splat:expr, fma: $fma:expr
+        zero: $zero:expr, splat: $splat:expr, fma: $fma:expr,
+        load: $load:expr, store: $store:expr, add: $add:expr
     ) => {
         /// # Safety
         /// [`Tile`]'s promise with M rows and at most V vectors of columns, on a processor with the
         /// instructions.
         $(#[$attribute])*
-        // In plain Rust the vector is the number itself, and nothing is converted.
-        #[allow(clippy::useless_transmute)]
-        pub unsafe fn $name<const M: usize, const V: usize>(simd: $simd, t: Tile) {
+        pub unsafe fn $name<const M: usize, const V: usize>(_: $simd, t: Tile) {
             let mut acc = [[$zero; V]; M];
             let (mut a, mut b) = (t.a, t.b.cast::<$vector>());
             for _ in 0..t.k {
@@ -92,8 +59,31 @@ macro_rules! tile {
                 a = a.wrapping_add(t.a_k);
                 b = b.wrapping_add($vectors);
             }
-            // SAFETY: both are vectors of the same number of float32; the rest is `Tile`'s promise.
-            unsafe { write(simd, t, &acc.map(|row| row.map(|v| std::mem::transmute(v)))) }
+            // Straight from the registers, with constant indices: any detour, even through
+            // `array::map`, has the compiler copy the accumulators through memory.
+            const LANES: usize = size_of::<$vector>() / size_of::<f32>();
+            debug_assert!(t.columns <= $vectors * LANES);
+            for (i, acc) in acc.iter().enumerate() {
+                for (v, &sum) in acc.iter().enumerate() {
+                    let first = v * LANES;
+                    // SAFETY: `Tile`'s promise: of row i, the elements before `columns` are ours.
+                    unsafe {
+                        let c = t.c.add(i * t.c_row + first.min(t.columns));
+                        if first + LANES <= t.columns {
+                            let sum = if t.accumulate { $add($load(c), sum) } else { sum };
+                            $store(c, sum);
+                        } else {
+                            let mut edge = [0.0; LANES];
+                            $store(edge.as_mut_ptr(), sum);
+                            let columns = t.columns.saturating_sub(first);
+                            for (j, &sum) in edge.iter().take(columns).enumerate() {
+                                let c = c.add(j);
+                                *c = if t.accumulate { *c + sum } else { sum };
+                            }
+                        }
+                    }
+                }
+            }
         }
     };
 }
@@ -101,7 +91,8 @@ macro_rules! tile {
 tile!(
     /// In plain Rust.
     portable, pulp::Scalar, f32, 8,
-    zero: 0.0, splat: std::convert::identity, fma: |a: f32, b: f32, c: f32| a * b + c
+    zero: 0.0, splat: std::convert::identity, fma: |a: f32, b: f32, c: f32| a * b + c,
+    load: |p: *mut f32| *p, store: |p: *mut f32, v: f32| *p = v, add: |a: f32, b: f32| a + b
 );
 
 #[cfg(target_arch = "x86_64")]
@@ -109,7 +100,7 @@ pub use x86::*;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Tile, write};
+    use super::Tile;
     use pulp::x86::{V3, V4};
     use std::arch::x86_64::*;
     use std::mem::transmute;
@@ -117,12 +108,14 @@ mod x86 {
     tile!(
         #[target_feature(enable = "avx,avx2,fma")]
         avx2, V3, __m256, 2,
-        zero: _mm256_setzero_ps(), splat: _mm256_set1_ps, fma: _mm256_fmadd_ps
+        zero: _mm256_setzero_ps(), splat: _mm256_set1_ps, fma: _mm256_fmadd_ps,
+        load: _mm256_loadu_ps, store: _mm256_storeu_ps, add: _mm256_add_ps
     );
     tile!(
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl")]
         avx512, V4, __m512, 3,
-        zero: _mm512_setzero_ps(), splat: _mm512_set1_ps, fma: _mm512_fmadd_ps
+        zero: _mm512_setzero_ps(), splat: _mm512_set1_ps, fma: _mm512_fmadd_ps,
+        load: _mm512_loadu_ps, store: _mm512_storeu_ps, add: _mm512_add_ps
     );
     tile!(
         /// A word of A or of the panel is two bfloat16 along k.
@@ -133,6 +126,7 @@ mod x86 {
             c,
             transmute::<__m512, __m512bh>(a),
             transmute::<__m512, __m512bh>(b)
-        )
+        ),
+        load: _mm512_loadu_ps, store: _mm512_storeu_ps, add: _mm512_add_ps
     );
 }
