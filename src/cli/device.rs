@@ -1,9 +1,29 @@
-//! `--device`: where the arithmetic runs.
+//! `--device` and `--threads`: where the arithmetic runs.
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use clap::Args;
 
 use super::args::wrong;
+
+/// Where a command that reads a model computes.
+#[derive(Args)]
+pub(crate) struct Machine {
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+impl Machine {
+    /// Sets the size of the thread pool and opens the device.
+    pub(crate) fn open(&self) -> Result<Device> {
+        super::open::threads(self.threads)?;
+        open(&self.device)
+    }
+}
 
 /// `cpu`, `cuda`, `cuda:1`, `metal`, `metal:0`.
 pub(crate) fn open(name: &str) -> Result<Device> {

@@ -6,8 +6,9 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::args::wrong;
+use super::device::Machine;
+use super::open;
 use super::output::{bits, emit, grouped};
-use super::{device, open};
 use crate::train::{DataConfig, Part, evaluate, text_to_evaluate};
 
 #[derive(Args)]
@@ -24,12 +25,8 @@ pub(crate) struct EvalArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Threads to compute with [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// cpu, cuda, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    machine: Machine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,8 +42,7 @@ enum WhichPart {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    open::threads(args.threads)?;
-    let device = device::open(&args.device)?;
+    let device = args.machine.open()?;
     let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
     let record = &checkpoint.config.corpus;
     let mut data = DataConfig::of_record(record);

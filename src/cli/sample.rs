@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use super::args::{checked, wrong};
+use super::device::Machine;
+use super::open;
 use super::output::emit;
-use super::{device, open};
 use crate::generate::{GenerateConfig, Generator, SamplingConfig};
 use crate::text::{Documents, Tokenizer, UnknownCharacters};
 
@@ -50,12 +51,8 @@ pub(crate) struct SampleArgs {
     /// Print one JSON object a text
     #[arg(long)]
     json: bool,
-    /// Threads to compute with [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// cpu, cuda, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    machine: Machine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -67,7 +64,6 @@ enum Unknown {
 }
 
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
-    open::threads(args.threads)?;
     let sampling = SamplingConfig {
         temperature: args.temperature,
         top_k: args.top_k,
@@ -77,7 +73,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     if args.num == 0 {
         return Err(wrong("--num is 0: give a number from 1"));
     }
-    let device = device::open(&args.device)?;
+    let device = args.machine.open()?;
     let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
     let tokenizer = &checkpoint.tokenizer;
     let prompt = read_prompt(args)?;

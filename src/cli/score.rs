@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use super::device::Machine;
+use super::open;
 use super::output::{bits, emit};
-use super::{device, open};
 use crate::checkpoint::tensors_to_bytes;
 use crate::text::Corpus;
 use crate::train::{Reading, read_through};
@@ -29,12 +30,8 @@ pub(crate) struct ScoreArgs {
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
-    /// Threads to compute with [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// cpu, cuda, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    machine: Machine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,8 +43,7 @@ enum Per {
 }
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
-    open::threads(args.threads)?;
-    let device = device::open(&args.device)?;
+    let device = args.machine.open()?;
     let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
     let tokenizer = &checkpoint.tokenizer;
     let text = read(&args.file, &checkpoint.config.corpus.read)?;
