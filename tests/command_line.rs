@@ -30,7 +30,7 @@ fn help_goes_to_stdout_and_names_every_flag_of_the_design() {
 #[test]
 fn training_learns_and_says_where_the_checkpoint_is() {
     let place = Place::new();
-    let run = place.train_tiny("run", &["--steps", "150", "--lr", "0.02"]);
+    let run = place.train_tiny("run", &["--steps", "150", "--lr", "0.02", "--dropout", "0"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stderr.contains("the checkpoint is run"), "{run:?}");
     // The sample, and nothing else, is the product.
@@ -64,13 +64,13 @@ fn training_learns_and_says_where_the_checkpoint_is() {
         "--checkpoint",
         "run",
         "--prompt",
-        "The tide",
+        "Nobody",
         "--temperature",
         "0",
         "--length",
-        "30",
+        "13",
     ]);
-    assert_eq!(text, "The tide comes in, the tide goes out.\n");
+    assert_eq!(text, "Nobody asks it why.\n");
 }
 
 #[test]
