@@ -1,6 +1,5 @@
 //! What a crash leaves can be read.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::Place;
@@ -31,15 +30,7 @@ fn a_killed_run_leaves_a_checkpoint_that_loads_and_goes_on() {
             "--eval-every",
             "1",
         ];
-        let mut child = place
-            .command(&args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        while !place.path(&out).join("metrics.jsonl").exists() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let mut child = place.start_until(&args, &format!("{out}/metrics.jsonl"));
         std::thread::sleep(Duration::from_millis(7 * attempt));
         child.kill().expect("SIGKILL is sent");
         child.wait().expect("the program ends");
@@ -93,15 +84,7 @@ fn two_trainers_do_not_share_a_folder() {
     let args = [
         "train", "--out", "run", "--corpus", "tide.txt", "--hidden", "64", "--steps", "100000",
     ];
-    let mut child = place
-        .command(&args)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    while !place.path("run/last").exists() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let mut child = place.start_until(&args, "run/last");
     place.fails(
         1,
         &["train", "--resume", "run"],

@@ -1,8 +1,6 @@
 //! Interrupted and resumed equals uninterrupted, to the bit.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use crate::support::{Place, TIDE};
 
@@ -99,21 +97,8 @@ fn an_interrupted_run_goes_on_to_the_bit() {
         ]);
         args.extend(["--seq-len", "16", "--warmup", "5"]);
         args.extend(settings);
-        let mut child = place
-            .command(&args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
         // As soon as it trains: the first evaluation has been written.
-        let begun = Instant::now();
-        while !place.path(&out).join("metrics.jsonl").exists() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "no evaluation came"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let mut child = place.start_until(&args, &format!("{out}/metrics.jsonl"));
         let sent = std::process::Command::new("kill")
             .args([signal, &child.id().to_string()])
             .status()

@@ -1,7 +1,8 @@
 //! A temporary folder and the program, run in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -44,6 +45,34 @@ impl Place {
     pub fn run(&self, args: &[&str]) -> Run {
         let output = self.command(args).output().expect("the program starts");
         Run::of(args, output)
+    }
+
+    /// Starts the program, silent, and waits until it has written `path`.
+    pub fn start_until(&self, args: &[&str], path: &str) -> Child {
+        let mut child = self
+            .command(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let begun = Instant::now();
+        loop {
+            // In this order: a run that ends right after writing is no failure.
+            let ended = child.try_wait().expect("its state");
+            if self.path(path).exists() {
+                break;
+            }
+            assert!(
+                ended.is_none(),
+                "it ended before {path} was there: {ended:?}"
+            );
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{path} did not come"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
     }
 
     /// Runs and expects success; gives stdout.

@@ -52,7 +52,7 @@ impl Default for TrainConfig {
             time_limit: None,
             lr: AdamWConfig::default().lr,
             weight_decay: AdamWConfig::default().weight_decay,
-            // Recurrent gradients explode now and then; at norm 1 most steps pass untouched.
+            // Recurrent gradients explode now and then (Pascanu et al. 2013).
             clip: 1.0,
             warmup: None,
             schedule: Schedule::default(),

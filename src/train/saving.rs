@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use super::trainer::{Trainer, state_name};
 use crate::checkpoint::{
-    Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState,
+    Config, FORMAT, Metrics, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
 };
 
 impl Trainer {
@@ -58,31 +58,33 @@ impl Trainer {
 
     /// The run's first checkpoint: proves that the folder can be written before any work is done.
     pub(super) fn begin_folder(&mut self) -> Result<()> {
-        if let Some(folder) = &self.folder
-            && self.step == 0
-        {
-            folder.begin(&Snapshot {
-                config: &self.config_json(None)?,
-                tokenizer: &self.data.tokenizer,
-                weights: self.weights(),
-                training: Some(self.training_state()?),
-            })?;
+        if self.step == 0 {
+            self.save_whole(RunFolder::begin)?;
         }
         self.saved_last = Instant::now();
         Ok(())
     }
 
     pub(super) fn save_last(&mut self) -> Result<()> {
-        if let Some(folder) = &self.folder {
-            folder.save_last(&Snapshot {
+        self.save_whole(RunFolder::save_last)?;
+        self.saved_last = Instant::now();
+        Ok(())
+    }
+
+    /// All that a run needs to go on, written by `save`.
+    fn save_whole(&self, save: impl FnOnce(&RunFolder, &Snapshot) -> Result<()>) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        save(
+            folder,
+            &Snapshot {
                 config: &self.config_json(self.metrics.as_ref())?,
                 tokenizer: &self.data.tokenizer,
                 weights: self.weights(),
                 training: Some(self.training_state()?),
-            })?;
-        }
-        self.saved_last = Instant::now();
-        Ok(())
+            },
+        )
     }
 
     pub(super) fn save_best(&self, metrics: &Metrics) -> Result<()> {

@@ -15,8 +15,8 @@ pub enum Schedule {
     Constant,
 }
 
-/// Where the falling schedules end, as a share of the peak. A model this small gains from a rate
-/// near zero at its end, and a rate of exactly zero would waste the last steps.
+/// Where the falling schedules end, as a share of the peak: near zero, but so that the last steps
+/// still do something.
 const FLOOR: f64 = 0.01;
 
 impl Schedule {
