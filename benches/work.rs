@@ -58,8 +58,12 @@ impl TrainStep {
         })
     }
 
-    /// One step on `ids` and `targets`, [T, B] each.
+    /// One step on `ids` and `targets`, [T, B] each, on the pool as a trainer does it.
     pub fn run(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
+        rayon::scope(|_| self.run_in_pool(ids, targets))
+    }
+
+    fn run_in_pool(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
         let (hidden, _) = self.network.forward(ids, &self.state, None, None)?;
         let loss = self.network.loss(&hidden, targets)?;
         // As a trainer does: it must know whether the loss is still a number.

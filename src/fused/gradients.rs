@@ -1,19 +1,28 @@
 //! Gradients that sum over all characters of the window: of weights, biases, and the table.
 
 use super::{
-    kernel::Tile,
+    kernel::{Tile, prefetch},
     matmul::{Buffer, KC, Rows, Shared},
     simd::{Isa, Level, Task, for_vectors, load, store},
 };
 use pulp::Simd;
 use rayon::prelude::*;
-use std::ops::Range;
+use std::{cell::RefCell, ops::Range};
 
-/// Rows of the result that one task computes: its share of the left operand, `KC` deep, stays in
-/// the second-level cache. A multiple of every tile.
+/// Rows of the result that one task computes, at most: its share of the left operand, `KC` deep,
+/// and its rows of the result stay in the second-level cache. A multiple of every tile.
 const ROWS: usize = 96;
 /// Blocks of `KC` words laid out at a time: what the tasks then share stays in the last-level cache.
 const DEPTH: usize = 4;
+/// Words of the right operand that one task lays out.
+const PACKED_WORDS: usize = 64;
+/// Rows ahead that the left operand is fetched: it is read across, a short run in every row.
+const PREFETCH: usize = 16;
+
+thread_local! {
+    /// A task's share of the left operand, kept from one task to the next.
+    static STRIPS: RefCell<Buffer> = RefCell::default();
+}
 
 /// `A^T · B`: the sum over the window of outer products of rows of A and B.
 pub struct Outer<'a, B> {
@@ -28,6 +37,9 @@ pub struct Outer<'a, B> {
     pub k: usize,
 }
 
+/// Some rows of A and B, `KC` words at most: the first, and how many.
+type Depth = (usize, usize);
+
 impl<'b, B: Fn(usize) -> &'b [f32] + Sync> Outer<'_, B> {
     /// Writes the sum to `out` `[m, n]`.
     pub fn write(&self, packed: &mut Buffer, out: &mut [f32]) {
@@ -37,76 +49,98 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> Outer<'_, B> {
         );
         let depth = KC * self.level.word();
         for from in (0..self.k).step_by(DEPTH * depth) {
-            let blocks: Vec<(usize, usize)> = (from..self.k.min(from + DEPTH * depth))
+            let blocks: Vec<Depth> = (from..self.k.min(from + DEPTH * depth))
                 .step_by(depth)
                 .map(|first| (first, depth.min(self.k - first)))
                 .collect();
-            let panels = self.n.div_ceil(self.level.panel_width());
-            let panel_len = KC * self.level.panel_width();
-            let packed = packed.resized(blocks.len() * panels * panel_len);
-            packed
-                .par_chunks_mut(panel_len)
-                .enumerate()
-                .for_each(|(i, out)| {
-                    let (first, len) = blocks[i / panels];
-                    self.level.run(PackPanel {
-                        outer: self,
-                        panel: i % panels,
-                        first,
-                        len,
-                        out,
-                    });
-                });
-            let packed = &*packed;
-            out.par_chunks_mut(ROWS * self.n)
-                .enumerate()
-                .for_each(|(i, out)| {
-                    let blocks = &blocks;
-                    self.level.run(Block {
-                        outer: self,
-                        first_row: i * ROWS,
-                        blocks,
-                        packed,
-                        out,
-                        fresh: from == 0,
-                    });
-                });
+            self.pack(&blocks, packed);
+            self.multiply(&blocks, packed, from == 0, out);
         }
+    }
+
+    /// Lays out the blocks of B one after another, each in panels of `KC` words.
+    fn pack(&self, blocks: &[Depth], packed: &mut Buffer) {
+        let width = self.level.panel_width();
+        let block_len = self.n.div_ceil(width) * KC * width;
+        let packed = Shared::new(packed.resized(blocks.len() * block_len));
+        let groups = KC / PACKED_WORDS;
+        (0..blocks.len() * groups).into_par_iter().for_each(|i| {
+            let (block, group) = (i / groups, i % groups);
+            self.level.run(PackWords {
+                outer: self,
+                block: blocks[block],
+                words: group * PACKED_WORDS..(group + 1) * PACKED_WORDS,
+                out: packed,
+                start: block * block_len,
+            });
+        });
+    }
+
+    /// Adds the blocks' share, or writes it where `out` holds nothing yet.
+    fn multiply(&self, blocks: &[Depth], packed: &[f32], fresh: bool, out: &mut [f32]) {
+        // As many tasks for each thread, and none much longer than another.
+        let tile = self.level.tile_rows();
+        let strips = self.m.div_ceil(tile);
+        let tasks = self
+            .m
+            .div_ceil(ROWS)
+            .next_multiple_of(rayon::current_num_threads())
+            .min(strips);
+        let out = Shared::new(out);
+        (0..tasks).into_par_iter().for_each(|i| {
+            let row = |i: usize| self.m.min(i * strips / tasks * tile);
+            let (first, end) = (row(i), row(i + 1));
+            // SAFETY: the tasks' rows are inside and do not overlap.
+            let out = unsafe { out.part(first * self.n, (end - first) * self.n) };
+            STRIPS.with_borrow_mut(|strips| {
+                self.level.run(Block {
+                    outer: self,
+                    first_row: first,
+                    blocks,
+                    packed,
+                    strips,
+                    out,
+                    fresh,
+                });
+            });
+        });
     }
 }
 
-/// `len` rows of B, from `first`, in the columns of one panel.
-struct PackPanel<'a, 'o, B> {
+/// Some words of a block of B, in every panel.
+struct PackWords<'a, 'o, B> {
     outer: &'a Outer<'o, B>,
-    panel: usize,
-    first: usize,
-    len: usize,
-    out: &'a mut [f32],
+    block: Depth,
+    words: Range<usize>,
+    out: Shared<'a>,
+    /// Where the block starts in `out`.
+    start: usize,
 }
 
-impl<'b, B: Fn(usize) -> &'b [f32]> Task for PackPanel<'_, '_, B> {
+impl<'b, B: Fn(usize) -> &'b [f32]> Task for PackWords<'_, '_, B> {
     type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, _: I) {
-        let columns = self.panel * I::NR..self.outer.n.min((self.panel + 1) * I::NR);
-        let zeros = [0.0; 64];
-        let row = |k: usize| {
-            if k < self.len {
-                &(self.outer.b)(self.first + k)[columns.clone()]
-            } else {
-                &zeros[..columns.len()]
-            }
+    fn run<I: Isa>(self, isa: I) {
+        let (n, (first, len)) = (self.outer.n, self.block);
+        let zeros = vec![0.0; n];
+        let row = |k: usize| match k {
+            k if k < len => (self.outer.b)(first + k),
+            _ => &zeros[..],
         };
-        for (word, out) in self
-            .out
-            .chunks_exact_mut(I::NR)
-            .take(self.len.div_ceil(I::WORD))
-            .enumerate()
-        {
-            let (used, rest) = out.split_at_mut(columns.len());
-            I::pack_row(|i| row(word * I::WORD + i), used);
-            rest.fill(0.0);
+        for word in self.words.start..self.words.end.min(len.div_ceil(I::WORD)) {
+            let rows: [&[f32]; 2] = std::array::from_fn(|i| row(word * I::WORD + i));
+            for (panel, column) in (0..n).step_by(I::NR).enumerate() {
+                // SAFETY: each word of each panel is inside its block, and one task's.
+                let out = unsafe {
+                    let at = self.start + (panel * KC + word) * I::NR;
+                    self.out.part(at, I::NR)
+                };
+                let columns = column..n.min(column + I::NR);
+                let (used, rest) = out.split_at_mut(columns.len());
+                isa.pack_row(|i| &rows[i][columns.clone()], used);
+                rest.fill(0.0);
+            }
         }
     }
 }
@@ -115,56 +149,71 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for PackPanel<'_, '_, B> {
 struct Block<'a, 'o, B> {
     outer: &'a Outer<'o, B>,
     first_row: usize,
-    /// First row and number of rows of each block of A and B.
-    blocks: &'a [(usize, usize)],
+    blocks: &'a [Depth],
     packed: &'a [f32],
+    strips: &'a mut Buffer,
     out: &'a mut [f32],
     /// Whether `out` holds nothing yet.
     fresh: bool,
+}
+
+impl<B> Block<'_, '_, B> {
+    /// A, transposed into strips of MR rows of the result: `[strip][word][MR]`.
+    #[inline(always)]
+    fn lay_out<I: Isa>(&mut self, isa: I, (first, len): Depth) {
+        let rows = self.out.len() / self.outer.n;
+        let words = len.div_ceil(I::WORD);
+        let strips = self.strips.resized(rows.next_multiple_of(I::MR) * words);
+        let a = self.outer.a;
+        let zeros = [0.0; ROWS];
+        let row = |k: usize| match k {
+            k if k < len => &a.data[(first + k) * a.stride + self.first_row..][..rows],
+            _ => &zeros[..rows],
+        };
+        let mut paired = [0.0; ROWS];
+        for word in 0..words {
+            let line = if I::WORD == 1 {
+                row(word)
+            } else {
+                isa.pack_row(|i| row(word * I::WORD + i), &mut paired[..rows]);
+                &paired[..rows]
+            };
+            let ahead = row(((word + PREFETCH) * I::WORD).min(len - 1));
+            for (strip, line) in line.chunks(I::MR).enumerate() {
+                prefetch(&ahead[strip * I::MR]);
+                let out = &mut strips[(strip * words + word) * I::MR..][..I::MR];
+                // Of constant length where the strip is whole, so that it is two instructions.
+                if line.len() == I::MR {
+                    out.copy_from_slice(line);
+                } else {
+                    let (used, rest) = out.split_at_mut(line.len());
+                    used.copy_from_slice(line);
+                    rest.fill(0.0);
+                }
+            }
+        }
+    }
 }
 
 impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
     type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Outer { a, n, .. } = *self.outer;
+    fn run<I: Isa>(mut self, isa: I) {
+        let n = self.outer.n;
         let rows = self.out.len() / n;
         let panels = n.div_ceil(I::NR);
-        // A, transposed into strips of MR rows of the result: [strip][word][MR].
-        let mut strips = Buffer::default();
-        strips.resized(rows.next_multiple_of(I::MR) * KC);
-        let zeros = [0.0; ROWS];
-        for (block, (&(first, len), packed)) in self
+        let blocks = self
             .blocks
             .iter()
-            .zip(self.packed.chunks_exact(panels * KC * I::NR))
-            .enumerate()
-        {
-            let words = len.div_ceil(I::WORD);
-            let a_row = |k: usize| {
-                if k < len {
-                    &a.data[(first + k) * a.stride + self.first_row..][..rows]
-                } else {
-                    &zeros[..rows]
-                }
-            };
-            let mut line = [0.0; ROWS];
-            for word in 0..words {
-                I::pack_row(|i| a_row(word * I::WORD + i), &mut line[..rows]);
-                // Whole strips of constant length, so that copying one is two instructions.
-                for (strip, line) in line
-                    .chunks_exact(I::MR)
-                    .take(rows.div_ceil(I::MR))
-                    .enumerate()
-                {
-                    strips[(strip * words + word) * I::MR..][..I::MR].copy_from_slice(line);
-                }
-            }
+            .zip(self.packed.chunks_exact(panels * KC * I::NR));
+        for (block, (&depth, packed)) in blocks.enumerate() {
+            self.lay_out(isa, depth);
+            let words = depth.1.div_ceil(I::WORD);
             for (p, panel) in packed.chunks_exact(KC * I::NR).enumerate() {
                 let column = p * I::NR;
                 for row in (0..rows).step_by(I::MR) {
-                    let strip = &strips[row * words..];
+                    let strip = &self.strips[row * words..];
                     debug_assert!(strip.len() >= words * I::MR && panel.len() >= words * I::NR);
                     // SAFETY: the strip holds `words` times MR, the panel `words` times NR words;
                     // rows `row..rows` and columns `column..n` of `out` exist and are this task's.

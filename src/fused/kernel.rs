@@ -31,6 +31,22 @@ impl Tile {
     }
 }
 
+/// How many values of k ahead a panel is fetched.
+const PREFETCH: usize = 16;
+
+/// Has the processor fetch the cache line at `address`, which need not be readable.
+#[inline(always)]
+pub fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, without effect on what can be read or written; every x86-64 has it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// A tile function over M rows and the first V vectors of a panel, in one instruction set.
 macro_rules! tile {
     (
@@ -43,12 +59,23 @@ macro_rules! tile {
         /// instructions.
         $(#[$attribute])*
         pub unsafe fn $name<const M: usize, const V: usize>(_: $simd, t: Tile) {
+            const LANES: usize = size_of::<$vector>() / size_of::<f32>();
+            // C is not needed before the sums are done, but may have to come from far.
+            for i in 0..M {
+                for v in 0..V {
+                    prefetch(t.c.wrapping_add(i * t.c_row + v * LANES));
+                }
+            }
             let mut acc = [[$zero; V]; M];
             let (mut a, mut b) = (t.a, t.b.cast::<$vector>());
             for _ in 0..t.k {
                 // SAFETY: `Tile`'s promise.
                 unsafe {
                     let b_row: [$vector; V] = std::array::from_fn(|v| *b.add(v));
+                    // The processor's own prefetching stops at each page's end.
+                    for v in 0..V {
+                        prefetch(b.wrapping_add(PREFETCH * $vectors + v));
+                    }
                     for (i, acc) in acc.iter_mut().enumerate() {
                         let a = $splat(*a.add(i * t.a_row));
                         for (acc, b) in acc.iter_mut().zip(b_row) {
@@ -59,28 +86,42 @@ macro_rules! tile {
                 a = a.wrapping_add(t.a_k);
                 b = b.wrapping_add($vectors);
             }
-            // Straight from the registers, with constant indices: any detour, even through
-            // `array::map`, has the compiler copy the accumulators through memory.
-            const LANES: usize = size_of::<$vector>() / size_of::<f32>();
-            debug_assert!(t.columns <= $vectors * LANES);
-            for (i, acc) in acc.iter().enumerate() {
-                for (v, &sum) in acc.iter().enumerate() {
-                    let first = v * LANES;
-                    // SAFETY: `Tile`'s promise: of row i, the elements before `columns` are ours.
-                    unsafe {
-                        let c = t.c.add(i * t.c_row + first.min(t.columns));
-                        if first + LANES <= t.columns {
-                            let sum = if t.accumulate { $add($load(c), sum) } else { sum };
-                            $store(c, sum);
-                        } else {
-                            let mut edge = [0.0; LANES];
-                            $store(edge.as_mut_ptr(), sum);
-                            let columns = t.columns.saturating_sub(first);
-                            for (j, &sum) in edge.iter().take(columns).enumerate() {
-                                let c = c.add(j);
-                                *c = if t.accumulate { *c + sum } else { sum };
-                            }
+            // Only loops of constant length touch the accumulators: they unroll, and the
+            // accumulators never leave the registers.
+            let whole = t.columns / LANES;
+            if whole >= V {
+                for i in 0..M {
+                    for v in 0..V {
+                        // SAFETY: `Tile`'s promise: of row i, the elements before `columns` are ours.
+                        unsafe {
+                            let (c, sum) = (t.c.add(i * t.c_row + v * LANES), acc[i][v]);
+                            $store(c, if t.accumulate { $add($load(c), sum) } else { sum });
                         }
+                    }
+                }
+                return;
+            }
+            // The vector that is cut goes by way of `edge`.
+            let mut edge = [[0.0; LANES]; M];
+            for i in 0..M {
+                for v in 0..V {
+                    // SAFETY: as above.
+                    unsafe {
+                        if v < whole {
+                            let (c, sum) = (t.c.add(i * t.c_row + v * LANES), acc[i][v]);
+                            $store(c, if t.accumulate { $add($load(c), sum) } else { sum });
+                        } else if v == whole {
+                            $store(edge[i].as_mut_ptr(), acc[i][v]);
+                        }
+                    }
+                }
+            }
+            for (i, edge) in edge.iter().enumerate() {
+                for (j, &sum) in edge.iter().take(t.columns - whole * LANES).enumerate() {
+                    // SAFETY: as above.
+                    unsafe {
+                        let c = t.c.add(i * t.c_row + whole * LANES + j);
+                        *c = if t.accumulate { *c + sum } else { sum };
                     }
                 }
             }
@@ -100,7 +141,7 @@ pub use x86::*;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Tile;
+    use super::{PREFETCH, Tile, prefetch};
     use pulp::x86::{V3, V4};
     use std::arch::x86_64::*;
     use std::mem::transmute;

@@ -15,8 +15,7 @@
 //! not depend on how the batch was split among threads.
 
 use super::{
-    bf16,
-    kernel::Tile,
+    kernel::{Tile, prefetch},
     simd::{Isa, Level, Task},
 };
 use rayon::prelude::*;
@@ -129,46 +128,103 @@ pub struct Panels {
     n: usize,
 }
 
-/// How a matrix `[k, n]` lies in memory: element (k, n) is at `k * row + n * column`.
-#[derive(Clone, Copy)]
-pub struct Strides {
-    pub row: usize,
-    pub column: usize,
+/// Which way a matrix B `[k, n]` lies in memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// Row after row: `[k, n]`.
+    Rows,
+    /// Column after column: `[n, k]`.
+    Columns,
 }
 
 impl Panels {
-    /// Lays out `source` `[k, n]`.
-    pub fn pack(&mut self, level: Level, source: &[f32], k: usize, n: usize, strides: Strides) {
-        assert!(k > 0 && n > 0 && source.len() > (k - 1) * strides.row + (n - 1) * strides.column);
-        let width = level.panel_width();
-        let word = level.word();
+    /// Lays out `source`, which is B `[k, n]` in `order`.
+    pub fn pack(&mut self, level: Level, source: &[f32], order: Order, k: usize, n: usize) {
+        assert!(k > 0 && n > 0 && source.len() >= k * n);
         (self.k, self.n) = (k, n);
-        let panel_len = k.div_ceil(word) * width;
+        let width = level.panel_width();
+        let panel_len = k.div_ceil(level.word()) * width;
         let data = self.data.resized(n.div_ceil(width) * panel_len);
         data.par_chunks_mut(panel_len)
+            .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
             .enumerate()
-            .for_each(|(p, panel)| {
-                let first = p * width;
-                let columns = width.min(n - first);
-                let at =
-                    |k: usize, j: usize| source[k * strides.row + (first + j) * strides.column];
-                let word_at = |i: usize, j: usize| match word {
-                    1 => at(i, j),
-                    _ if 2 * i + 1 < k => bf16::pair(at(2 * i, j), at(2 * i + 1, j)),
-                    _ => bf16::pair(at(2 * i, j), 0.0),
-                };
-                // Sixteen values of k at a time: whole cache lines of a transposed source.
-                for (block, rows) in panel.chunks_mut(16 * width).enumerate() {
+            .for_each(|(p, out)| {
+                level.run(Pack {
+                    source,
+                    order,
+                    k,
+                    n,
+                    first: p * width,
+                    out,
+                });
+            });
+    }
+}
+
+/// Words that one task lays out at least: fewer take less time than another thread takes to wake.
+const PACKED_AT_LEAST: usize = 32 * 1024;
+
+/// One panel of B: its columns from `first`.
+struct Pack<'a> {
+    source: &'a [f32],
+    order: Order,
+    k: usize,
+    n: usize,
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl Task for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self {
+            source,
+            order,
+            k,
+            n,
+            first,
+            out,
+        } = self;
+        let columns = I::NR.min(n - first);
+        let zeros = vec![0.0; columns];
+        match order {
+            Order::Rows => {
+                for (word, out) in out.chunks_exact_mut(I::NR).enumerate() {
+                    let (used, rest) = out.split_at_mut(columns);
+                    let row = |i| match word * I::WORD + i {
+                        row if row < k => &source[row * n + first..][..columns],
+                        _ => &zeros[..],
+                    };
+                    isa.pack_row(row, used);
+                    rest.fill(0.0);
+                }
+            }
+            Order::Columns => {
+                // A cache line of each column at a time.
+                let (mut scratch, step) = (Buffer::default(), 16 * I::WORD);
+                for (block, rows) in out.chunks_mut(16 * I::NR).enumerate() {
+                    let from = block * step;
+                    let lines = Rows {
+                        data: &source[first * k + from..],
+                        stride: k,
+                    };
+                    let lines = isa.operand(lines, columns, step.min(k - from), &mut scratch);
                     for j in 0..columns {
-                        for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-                            row[j] = word_at(block * 16 + i, j);
+                        let at = (first + j) * k + from;
+                        prefetch(&source[source.len().min(at + step + 1) - 1]);
+                        let line = &lines.data[j * lines.stride..];
+                        for (row, &word) in rows.chunks_exact_mut(I::NR).zip(line) {
+                            row[j] = word;
                         }
                     }
-                    for row in rows.chunks_exact_mut(width) {
+                    for row in rows.chunks_exact_mut(I::NR) {
                         row[columns..].fill(0.0);
                     }
                 }
-            });
+            }
+        }
     }
 }
 
@@ -324,14 +380,9 @@ mod tests {
                 (17, 1025, 97),
             ] {
                 let (a, b, c) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3));
-                for (transposed, accumulate) in [(false, false), (true, true)] {
-                    let strides = if transposed {
-                        Strides { row: 1, column: k }
-                    } else {
-                        Strides { row: n, column: 1 }
-                    };
+                for (order, accumulate) in [(Order::Rows, false), (Order::Columns, true)] {
                     let mut panels = Panels::default();
-                    panels.pack(level, &b, k, n, strides);
+                    panels.pack(level, &b, order, k, n);
                     let mut got = c.clone();
                     level.run(Product(
                         Rows {
@@ -345,8 +396,11 @@ mod tests {
                     for i in 0..m {
                         for j in 0..n {
                             let term = |q| {
-                                f64::from(a[i * k + q])
-                                    * f64::from(b[q * strides.row + j * strides.column])
+                                let b = match order {
+                                    Order::Rows => b[q * n + j],
+                                    Order::Columns => b[j * k + q],
+                                };
+                                f64::from(a[i * k + q]) * f64::from(b)
                             };
                             let start = if accumulate {
                                 f64::from(c[i * n + j])

@@ -4,7 +4,7 @@
 use super::{
     Cell, Level, Weights, Workspace,
     gradients::{self, Outer},
-    matmul::{Rows, Shared, Strides, project},
+    matmul::{Order, Rows, Shared, project},
     recurrence::{self, BackwardPass, Pass},
     sequence::Sizes,
     taps::Passes,
@@ -47,13 +47,9 @@ impl Sequence {
         };
         let (bias, bias_n) = weights.biases(self.cell)?;
         let weight_ih = floats(&self.parameters[0])?;
-        buffers.input_weights.pack(
-            self.level,
-            &weight_ih,
-            i,
-            width,
-            Strides { row: 1, column: i },
-        );
+        buffers
+            .input_weights
+            .pack(self.level, &weight_ih, Order::Columns, i, width);
         self.cell.pack_recurrent(
             self.level,
             &floats(&self.parameters[1])?,
@@ -253,7 +249,7 @@ impl Sequence {
             let weight_ih = floats(&self.parameters[0])?;
             buffers
                 .input_weights
-                .pack(level, &weight_ih, width, i, Strides { row: i, column: 1 });
+                .pack(level, &weight_ih, Order::Rows, width, i);
             let mut grad_source = vec![0.0; source_rows * i];
             project(
                 level,

@@ -5,7 +5,7 @@ use super::{
     Precision, Workspace,
     activations::exp,
     gradients::{self, Outer},
-    matmul::{Buffer, Panels, Rows, Strides, product, project},
+    matmul::{Buffer, Order, Panels, Rows, product, project},
     simd::{Isa, Level, Task, for_vectors, load, store},
     taps::{self, Passes},
     tensors::{self, floats},
@@ -137,7 +137,7 @@ impl Readout {
         let (weight, bias) = (floats(&self.parameters[0])?, floats(&self.parameters[1])?);
         buffers
             .input_weights
-            .pack(self.level, &weight, h, v, Strides { row: 1, column: h });
+            .pack(self.level, &weight, Order::Columns, h, v);
         let panels = &buffers.input_weights;
         let (grad, nats) = buffers.gates.resized(rows * (v + 1)).split_at_mut(rows * v);
         let blocks = grad
@@ -173,7 +173,7 @@ impl Readout {
         let weight = floats(&self.parameters[0])?;
         buffers
             .input_weights
-            .pack(self.level, &weight, v, h, Strides { row: h, column: 1 });
+            .pack(self.level, &weight, Order::Rows, v, h);
         let mut grad_hidden = vec![0.0; rows * h];
         project(
             self.level,

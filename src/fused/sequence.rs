@@ -2,7 +2,7 @@
 
 use super::{
     Cell, Level, Precision, Workspace,
-    matmul::{Panels, Strides},
+    matmul::{Order, Panels},
     op::Sequence,
     taps::{self, FinalCell},
     tensors,
@@ -86,9 +86,9 @@ impl Cell {
             if len > 0 {
                 let weight = &weight[first * h..];
                 if transposed {
-                    panels.pack(level, weight, h, len, Strides { row: 1, column: h });
+                    panels.pack(level, weight, Order::Columns, h, len);
                 } else {
-                    panels.pack(level, weight, len, h, Strides { row: h, column: 1 });
+                    panels.pack(level, weight, Order::Rows, len, h);
                 }
             }
             first += len;

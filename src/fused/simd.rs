@@ -184,7 +184,7 @@ pub trait Isa: Copy + Send + Sync {
 
     /// Words of `out` from WORD neighbours along k: `row(0)`, or also `row(1)`, element by element.
     #[inline(always)]
-    fn pack_row<'a>(row: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {
+    fn pack_row<'a>(self, row: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {
         out.copy_from_slice(row(0));
     }
 

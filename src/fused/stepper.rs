@@ -3,7 +3,7 @@
 use super::{
     Cell, Precision, Weights,
     cells::{CellStep, Forward, Gru, GruResetAfter, Lstm, Rnn, Step},
-    matmul::{Buffer, Panels, Rows, Strides, product, project},
+    matmul::{Buffer, Order, Panels, Rows, product, project},
     simd::{Isa, Level, Task},
     tensors::{self, floats},
 };
@@ -101,16 +101,7 @@ impl Stepper {
         }
         let mut readout = Panels::default();
         let weight = readout_weight.contiguous()?;
-        readout.pack(
-            level,
-            &floats(&weight)?,
-            hidden_size,
-            vocab,
-            Strides {
-                row: 1,
-                column: hidden_size,
-            },
-        );
+        readout.pack(level, &floats(&weight)?, Order::Columns, hidden_size, vocab);
         Ok(Self {
             cell,
             level,
@@ -232,12 +223,9 @@ impl Layer {
         input.pack(
             level,
             &floats(&weight_ih)?,
+            Order::Columns,
             input_size,
             width,
-            Strides {
-                row: 1,
-                column: input_size,
-            },
         );
         let mut recurrent = <[Panels; 2]>::default();
         let weight_hh = weights.weight_hh.contiguous()?;
