@@ -8,7 +8,7 @@ use chargru::fused::Precision;
 use chargru::generate::{GenerateConfig, Generator};
 use chargru::model::{Cell, ModelConfig, Network, State, init, named_vars};
 use chargru::text::{Tokenizer, VocabularyOptions};
-use chargru::train::{AdamW, AdamWConfig};
+use chargru::train::{AdamW, AdamWConfig, on_pool};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -58,12 +58,12 @@ impl TrainStep {
         })
     }
 
-    /// One step on `ids` and `targets`, [T, B] each, on the pool as a trainer does it.
+    /// One step on `ids` and `targets`, [T, B] each, as a trainer does it.
     pub fn run(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
-        rayon::scope(|_| self.run_in_pool(ids, targets))
+        on_pool(|| self.run_on_pool(ids, targets))
     }
 
-    fn run_in_pool(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
+    fn run_on_pool(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
         let (hidden, _) = self.network.forward(ids, &self.state, None, None)?;
         let loss = self.network.loss(&hidden, targets)?;
         // As a trainer does: it must know whether the loss is still a number.

@@ -12,6 +12,7 @@ use super::config::TrainConfig;
 use super::data::TrainingData;
 use super::evaluate::evaluate;
 use super::events::{Ending, Event, StepReport, Summary};
+use super::pool::on_pool;
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
 use crate::fused::Precision;
 use crate::model::{Dropout, ModelConfig, Network, State, named_vars};
@@ -181,7 +182,7 @@ impl Trainer {
             if stop() {
                 break Ending::Stopped;
             }
-            let report = self.train_step()?;
+            let report = on_pool(|| self.train_step())?;
             observe(Event::Step(report))?;
             if self.step.is_multiple_of(interval) {
                 self.evaluate(report.lr, &mut observe)?;
@@ -354,7 +355,7 @@ impl Trainer {
             .data
             .validation
             .as_ref()
-            .map(|text| evaluate(&self.network, text, &self.data.tokenizer))
+            .map(|text| on_pool(|| evaluate(&self.network, text, &self.data.tokenizer)))
             .transpose();
         self.network.set_precision(self.config.precision);
         let val_loss = score?.map(|score| score.nats_per_id());
