@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use chargru::fused::Precision;
 use chargru::generate::{GenerateConfig, Generator};
-use chargru::model::{Cell, ModelConfig, Network, State, init, named_vars};
+use chargru::model::{Cell, Gradients, ModelConfig, Network, State, init, named_vars};
 use chargru::text::{Tokenizer, VocabularyOptions};
 use chargru::train::{AdamW, AdamWConfig, on_pool};
 use rand::Rng;
@@ -64,11 +64,9 @@ impl TrainStep {
     }
 
     fn run_on_pool(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
-        let (hidden, _) = self.network.forward(ids, &self.state, None, None)?;
-        let loss = self.network.loss(&hidden, targets)?;
-        // As a trainer does: it must know whether the loss is still a number.
-        loss.to_scalar::<f32>()?;
-        let grads = loss.backward()?;
+        let Gradients { grads, .. } =
+            self.network
+                .gradients(ids, targets, &self.state, None, None)?;
         let norm = self.optimizer.gradient_norm(&grads)?;
         Ok(self.optimizer.step_scaled(&grads, (1.0 / norm).min(1.0))?)
     }

@@ -9,9 +9,12 @@
 //! | `simd`, `activations` | the instruction set · sigmoid and tanh |
 //! | `kernel`, `matmul`, `bf16` | the tile in registers · packed products · their bfloat16 words |
 //! | `cells`, `recurrence` | one step of each cell · the loop over T |
-//! | `op`, `sequence` | a layer over a window as a candle op · its interface |
+//! | `sizes`, `layer` | a layer over a window: what fits together · the passes, on slices |
+//! | `op`, `sequence` | the same as a candle op · its interface |
 //! | `gradients` | sums over the window |
 //! | `taps`, `tensors`, `workspace` | what it takes to be a candle op |
+//! | `mask` | dropout |
+//! | `window` | a whole network over a window, loss and gradients, without candle's graph |
 //! | `readout` | logits, softmax and cross-entropy as one op |
 //! | `optimizer` | AdamW and the gradient norm |
 //! | `stepper` | one character at a time, without autograd |
@@ -27,7 +30,9 @@ mod bf16;
 mod cells;
 mod gradients;
 mod kernel;
+mod layer;
 mod mapped;
+mod mask;
 mod matmul;
 mod op;
 mod optimizer;
@@ -36,14 +41,17 @@ mod readout;
 mod recurrence;
 mod sequence;
 mod simd;
+mod sizes;
 mod stepper;
 mod taps;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod window;
 mod workspace;
 
 pub use mapped::map_file;
+pub use mask::Mask;
 pub use optimizer::{AdamWStep, adamw, squared_norm};
 pub use process::prepare_process;
 pub use readout::readout_loss;
@@ -51,6 +59,7 @@ pub use sequence::{Input, Weights, sequence};
 use simd::Level;
 pub use stepper::Stepper;
 pub use tensors::supported;
+pub use window::{Gradients, Window};
 pub use workspace::Workspace;
 
 /// Which recurrence a layer runs.

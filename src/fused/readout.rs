@@ -32,44 +32,26 @@ pub fn readout_loss(
     workspace: &Workspace,
 ) -> Result<Tensor> {
     let (t, b, h) = hidden.dims3()?;
-    let v = bias.dims1()?;
-    if [t, b, h, v].contains(&0) {
-        bail!("the readout needs T, B, H and V of at least 1, got T={t} B={b} H={h} V={v}");
-    }
     tensors::expect("hidden", hidden, &[t, b, h])?;
-    tensors::expect("readout weight", weight, &[v, h])?;
-    tensors::expect("readout bias", bias, &[v])?;
-    if targets.dims() != [t, b] {
-        bail!(
-            "targets must be [T, B] = [{t}, {b}], got {:?}",
-            targets.dims()
-        );
-    }
-    let parameters = [weight.contiguous()?, bias.contiguous()?];
-    let (tokens, passes) = taps::tokens(workspace, &parameters)?;
-    let targets = tensors::ids(targets, v)?;
     let level = Level::choose(precision)?;
-    let op = Readout {
-        level,
-        h,
-        v,
-        targets,
-        parameters,
+    let readout = Readout::new(level, [t, b, h], weight, bias, targets)?;
+    let (tokens, passes) = taps::tokens(workspace, &readout.parameters)?;
+    let op = ReadoutOp {
+        readout,
         workspace: workspace.clone(),
         passes,
     };
     hidden.contiguous()?.apply_op2(&tokens, op)
 }
 
-struct Readout {
+/// The readout of a window, on plain slices.
+pub(super) struct Readout {
     level: Level,
     h: usize,
     v: usize,
     targets: Vec<u32>,
-    /// weight, bias
-    parameters: [Tensor; 2],
-    workspace: Workspace,
-    passes: Arc<Passes>,
+    /// weight, bias; contiguous.
+    pub parameters: [Tensor; 2],
 }
 
 /// A block of rows: logits, then their gradients, then the nats of each row.
@@ -132,7 +114,37 @@ impl Task for Block<'_> {
 }
 
 impl Readout {
-    fn forward(&self, hidden: &[f32], buffers: &mut Buffers) -> Result<f32> {
+    /// Of a hidden sequence `[T, B, H]`.
+    pub fn new(
+        level: Level,
+        [t, b, h]: [usize; 3],
+        weight: &Tensor,
+        bias: &Tensor,
+        targets: &Tensor,
+    ) -> Result<Self> {
+        let v = bias.dims1()?;
+        if [t, b, h, v].contains(&0) {
+            bail!("the readout needs T, B, H and V of at least 1, got T={t} B={b} H={h} V={v}");
+        }
+        tensors::expect("readout weight", weight, &[v, h])?;
+        tensors::expect("readout bias", bias, &[v])?;
+        if targets.dims() != [t, b] {
+            bail!(
+                "targets must be [T, B] = [{t}, {b}], got {:?}",
+                targets.dims()
+            );
+        }
+        Ok(Self {
+            level,
+            h,
+            v,
+            targets: tensors::ids(targets, v)?,
+            parameters: [weight.contiguous()?, bias.contiguous()?],
+        })
+    }
+
+    /// The loss; `buffers` keeps the gradient of the logits.
+    pub fn forward(&self, hidden: &[f32], buffers: &mut Buffers) -> Result<f32> {
         let (h, v, rows) = (self.h, self.v, self.targets.len());
         let (weight, bias) = (floats(&self.parameters[0])?, floats(&self.parameters[1])?);
         buffers
@@ -163,8 +175,14 @@ impl Readout {
         Ok((nats.iter().map(|&x| f64::from(x)).sum::<f64>() / rows as f64) as f32)
     }
 
-    /// `dL/dhidden` and the gradients of weight and bias, for `dL/dloss = scale`.
-    fn backward(&self, hidden: &[f32], scale: f32, buffers: &mut Buffers) -> Result<[Vec<f32>; 3]> {
+    /// Writes `dL/dhidden` and returns the gradients of weight and bias, for `dL/dloss = scale`.
+    pub fn backward(
+        &self,
+        hidden: &[f32],
+        scale: f32,
+        grad_hidden: &mut [f32],
+        buffers: &mut Buffers,
+    ) -> Result<[Vec<f32>; 2]> {
         let (h, v, rows) = (self.h, self.v, self.targets.len());
         let grad = &mut buffers.gates[..rows * v];
         if scale != 1.0 {
@@ -174,7 +192,6 @@ impl Readout {
         buffers
             .input_weights
             .pack(self.level, &weight, Order::Rows, v, h);
-        let mut grad_hidden = vec![0.0; rows * h];
         project(
             self.level,
             grad,
@@ -182,7 +199,7 @@ impl Readout {
             &buffers.input_weights,
             None,
             h,
-            &mut grad_hidden,
+            grad_hidden,
         );
         let mut grad_weight = vec![0.0; v * h];
         let row = |row: usize| &hidden[row * h..][..h];
@@ -198,11 +215,17 @@ impl Readout {
             k: rows,
         }
         .write(&mut buffers.packed, &mut grad_weight);
-        Ok([grad_hidden, grad_weight, gradients::column_sums(grad, v)])
+        Ok([grad_weight, gradients::column_sums(grad, v)])
     }
 }
 
-impl CustomOp2 for Readout {
+struct ReadoutOp {
+    readout: Readout,
+    workspace: Workspace,
+    passes: Arc<Passes>,
+}
+
+impl CustomOp2 for ReadoutOp {
     fn name(&self) -> &'static str {
         "readout-loss"
     }
@@ -215,7 +238,8 @@ impl CustomOp2 for Readout {
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let mut buffers = self.workspace.begin();
-        let loss = self.forward(tensors::slice(hidden, layout)?, &mut buffers)?;
+        let hidden = tensors::slice(hidden, layout)?;
+        let loss = self.readout.forward(hidden, &mut buffers)?;
         self.passes
             .forward
             .store(self.workspace.finish(buffers), Ordering::Relaxed);
@@ -232,18 +256,24 @@ impl CustomOp2 for Readout {
         let mut buffers = self
             .workspace
             .resume(self.passes.forward.load(Ordering::Relaxed))?;
-        let [grad_hidden, weight, bias] =
-            self.backward(&floats(hidden)?, grad.to_scalar()?, &mut buffers)?;
-        let like = |data: Vec<f32>, tensor: &Tensor| {
-            Tensor::from_vec(data, tensor.shape(), tensor.device())
-        };
-        buffers.grads = vec![
-            Some(like(weight, &self.parameters[0])?),
-            Some(like(bias, &self.parameters[1])?),
-        ];
+        let mut grad_hidden = vec![0.0; hidden.elem_count()];
+        let grads = self.readout.backward(
+            &floats(hidden)?,
+            grad.to_scalar()?,
+            &mut grad_hidden,
+            &mut buffers,
+        )?;
+        buffers.grads = grads
+            .into_iter()
+            .zip(&self.readout.parameters)
+            .map(|(grad, parameter)| tensors::like(grad, parameter).map(Some))
+            .collect::<Result<_>>()?;
         self.passes
             .backward
             .store(self.workspace.finish(buffers), Ordering::Relaxed);
-        Ok((Some(like(grad_hidden, hidden)?), Some(tokens.zeros_like()?)))
+        Ok((
+            Some(tensors::like(grad_hidden, hidden)?),
+            Some(tokens.zeros_like()?),
+        ))
     }
 }

@@ -8,8 +8,8 @@ use super::{
     Cell, Level,
     cells::{Backward, CellStep, Forward, Gru, GruResetAfter, Lstm, Rnn, Step},
     matmul::{Buffer, Panels, Shared},
-    sequence::Sizes,
     simd::{Isa, Task},
+    sizes::Sizes,
 };
 use rayon::prelude::*;
 

@@ -2,8 +2,10 @@
 
 use super::{
     Cell, Level, Precision, Workspace,
+    layer::Layer,
     matmul::{Order, Panels},
     op::Sequence,
+    sizes::Reads,
     taps::{self, FinalCell},
     tensors,
 };
@@ -149,33 +151,29 @@ pub(super) fn sequence_at(
         Input::Embedded { ids, table } => (table, Some(ids)),
         Input::Sequence(x) => (x, None),
     };
-    let sizes = Sizes::check(cell, source, ids, weights, state, resets)?;
-    let ids = ids
-        .map(|ids| tensors::ids(ids, sizes.source_rows))
-        .transpose()?;
-    let resets = resets.map(tensors::flags).transpose()?;
-    let bias_hh = weights.bias_hh;
-    let mut parameters = vec![weights.weight_ih, weights.weight_hh, weights.bias_ih];
-    parameters.extend(bias_hh);
-    let parameters: Vec<Tensor> = parameters
-        .into_iter()
-        .map(Tensor::contiguous)
-        .collect::<Result<_>>()?;
-    let (tokens, passes) = taps::tokens(workspace, &parameters)?;
+    let reads = match ids {
+        Some(ids) => {
+            let (v, i) = source.dims2()?;
+            Reads::Rows { ids, v, i }
+        }
+        None => {
+            let (t, b, i) = source.dims3()?;
+            Reads::Sequence { t, b, i }
+        }
+    };
+    tensors::expect("input", source, source.dims())?;
+    let layer = Layer::new(level, cell, reads, weights, state, resets)?;
+    let (tokens, passes) = taps::tokens(workspace, &layer.parameters)?;
+    let steps = layer.sizes.t;
     let op = Sequence {
-        cell,
-        level,
-        sizes,
-        ids,
-        resets,
-        parameters,
+        layer,
         workspace: workspace.clone(),
         passes: passes.clone(),
     };
     let hidden = source
         .contiguous()?
         .apply_op3(&tokens, &state.contiguous()?, op)?;
-    let last = hidden.narrow(0, sizes.t - 1, 1)?;
+    let last = hidden.narrow(0, steps - 1, 1)?;
     let state = if cell.states() == 2 {
         let c = hidden.apply_op1(FinalCell {
             workspace: workspace.clone(),
@@ -186,67 +184,4 @@ pub(super) fn sequence_at(
         last
     };
     Ok((hidden, state))
-}
-
-/// T, B, H, and I (the input size); `source_rows` is V for a table and T·B for a sequence.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    pub t: usize,
-    pub b: usize,
-    pub h: usize,
-    pub i: usize,
-    pub gates: usize,
-    pub source_rows: usize,
-}
-
-impl Sizes {
-    fn check(
-        cell: Cell,
-        source: &Tensor,
-        ids: Option<&Tensor>,
-        weights: &Weights,
-        state: &Tensor,
-        resets: Option<&Tensor>,
-    ) -> Result<Self> {
-        let (t, b, i) = match ids {
-            Some(ids) => (ids.dims2()?.0, ids.dims2()?.1, source.dims2()?.1),
-            None => source.dims3()?,
-        };
-        let h = weights.weight_hh.dims2()?.1;
-        let gates = cell.gates() * h;
-        if [t, b, h, i, source.elem_count()].contains(&0) {
-            bail!(
-                "a recurrent layer needs T, B, H, I and V of at least 1, got T={t} B={b} H={h} I={i}"
-            );
-        }
-        if t.checked_mul(b)
-            .and_then(|rows| rows.checked_mul(gates + h))
-            .is_none()
-        {
-            bail!("a window of T={t} B={b} H={h} does not fit in memory");
-        }
-        weights.check(cell, i, h)?;
-        tensors::expect("state", state, &[cell.states(), b, h])?;
-        tensors::expect("input", source, source.dims())?;
-        if let Some(resets) = resets.filter(|r| r.dims() != [t, b]) {
-            bail!(
-                "resets must be [T, B] = [{t}, {b}], got {:?}",
-                resets.dims()
-            );
-        }
-        let source_rows = if ids.is_some() { source.dim(0)? } else { t * b };
-        Ok(Self {
-            t,
-            b,
-            h,
-            i,
-            gates,
-            source_rows,
-        })
-    }
-
-    /// Characters in the window.
-    pub fn cells(&self) -> usize {
-        self.t * self.b
-    }
 }

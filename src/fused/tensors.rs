@@ -61,6 +61,11 @@ impl std::ops::Deref for Floats<'_> {
     }
 }
 
+/// A tensor of `data` with the shape and place of `tensor`.
+pub fn like(data: Vec<f32>, tensor: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(data, tensor.shape(), tensor.device())
+}
+
 /// Ids as a list, each below `limit`.
 pub fn ids(ids: &Tensor, limit: usize) -> Result<Vec<u32>> {
     let ids = ids.flatten_all()?.to_vec1::<u32>()?;

@@ -33,6 +33,11 @@ pub(super) struct Buffers {
     pub recurrent_weights: [Panels; 2],
     /// One operand of a weight gradient, in panels.
     pub packed: Buffer,
+    /// `[T, B, H]`, of a window that is run as a whole: the hidden sequence, the same after dropout,
+    /// and the gradient of what the layer or readout read (`[V, I]` or `[T, B, I]`).
+    pub hidden: Buffer,
+    pub dropped: Buffer,
+    pub grad_source: Buffer,
     /// `dL/dc_T` from the op that gave c out.
     pub grad_cell: Option<Tensor>,
     /// Gradients of the weights, until their taps ask for them.

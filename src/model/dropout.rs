@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
+use crate::fused::Mask;
+
 /// The masks of one training step: a pure function of the seed, the step and the place.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
@@ -19,7 +21,7 @@ pub struct Dropout {
     pub step: u64,
 }
 
-/// Values that one task draws or masks: what it draws does not depend on the number of threads.
+/// Values that one task draws: what it draws does not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
 impl Dropout {
@@ -29,56 +31,42 @@ impl Dropout {
         if self.probability <= 0.0 {
             return Ok(x.clone());
         }
-        let kept = Kept::draw(self, x.elem_count(), place);
+        let mask = self.draw(x.elem_count(), place);
         match x.device() {
-            Device::Cpu => x.contiguous()?.apply_op1(kept),
-            device => x * Tensor::from_vec(kept.factors(), x.dims(), device)?,
+            Device::Cpu => x.contiguous()?.apply_op1(Masked(Arc::new(mask))),
+            device => x * Tensor::from_vec(mask.factors(), x.dims(), device)?,
         }
     }
-}
 
-/// Which values are kept, one byte each, and by what they are multiplied.
-#[derive(Clone)]
-struct Kept {
-    mask: Arc<Vec<u8>>,
-    scale: f32,
-}
-
-impl Kept {
-    fn draw(dropout: &Dropout, count: usize, place: u64) -> Self {
+    /// The mask of `count` values that `place` has in this step.
+    pub(super) fn draw(&self, count: usize, place: u64) -> Mask {
         // Sixteen bits decide one value; the scale uses the probability that they give exactly.
-        let threshold = (dropout.probability * 65536.0).round() as u16;
+        let threshold = (self.probability * 65536.0).round() as u16;
         let scale = (65536.0 / (65536.0 - f64::from(threshold))) as f32;
-        let mut mask = vec![0u8; count];
-        mask.par_chunks_mut(CHUNK)
+        let mut kept = vec![0u8; count];
+        kept.par_chunks_mut(CHUNK)
             .enumerate()
-            .for_each(|(chunk, mask)| {
-                let mut rng = ChaCha8Rng::seed_from_u64(dropout.seed);
+            .for_each(|(chunk, kept)| {
+                let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
                 // Streams of one seed do not overlap; steps stay far below 2^48.
-                rng.set_stream((place + 1) << 48 | dropout.step);
+                rng.set_stream((place + 1) << 48 | self.step);
                 rng.set_word_pos((chunk * CHUNK / 2) as u128);
                 let mut bytes = [0u8; 2 * CHUNK];
-                let bytes = &mut bytes[..2 * mask.len()];
+                let bytes = &mut bytes[..2 * kept.len()];
                 rng.fill_bytes(bytes);
-                for (kept, pair) in mask.iter_mut().zip(bytes.chunks_exact(2)) {
+                for (kept, pair) in kept.iter_mut().zip(bytes.chunks_exact(2)) {
                     *kept = u8::from(u16::from_le_bytes([pair[0], pair[1]]) >= threshold);
                 }
             });
-        Self {
-            mask: Arc::new(mask),
-            scale,
-        }
-    }
-
-    fn factors(&self) -> Vec<f32> {
-        self.mask
-            .iter()
-            .map(|kept| f32::from(*kept) * self.scale)
-            .collect()
+        Mask { kept, scale }
     }
 }
 
-impl CustomOp1 for Kept {
+/// Dropout as an op on a CPU.
+#[derive(Clone)]
+struct Masked(Arc<Mask>);
+
+impl CustomOp1 for Masked {
     fn name(&self) -> &'static str {
         "dropout"
     }
@@ -89,14 +77,7 @@ impl CustomOp1 for Kept {
             bail!("dropout takes contiguous float32")
         };
         let mut out = vec![0f32; end - start];
-        out.par_chunks_mut(CHUNK)
-            .zip(values[start..end].par_chunks(CHUNK))
-            .zip(self.mask.par_chunks(CHUNK))
-            .for_each(|((out, values), mask)| {
-                for ((out, value), kept) in out.iter_mut().zip(values).zip(mask) {
-                    *out = value * (f32::from(*kept) * self.scale);
-                }
-            });
+        self.0.write(&values[start..end], &mut out);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 

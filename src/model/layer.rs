@@ -72,7 +72,7 @@ pub(super) enum Input<'a> {
 pub(super) struct Layer {
     pub(super) cell: Cell,
     pub(super) weights: LayerWeights,
-    workspace: fused::Workspace,
+    pub(super) workspace: fused::Workspace,
 }
 
 impl Layer {

@@ -15,4 +15,4 @@ pub use dropout::Dropout;
 pub(crate) use init::{bound, var_map};
 pub use init::{init, named_vars};
 pub use layer::{Backend, LayerWeights};
-pub use network::{Network, State};
+pub use network::{Gradients, Network, State};

@@ -1,12 +1,13 @@
 //! Embedding, stacked recurrent layers, readout.
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, IndexOp, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::config::{EMBEDDING, ModelConfig, READOUT_BIAS, READOUT_WEIGHT};
 use super::dropout::Dropout;
 use super::layer::{Backend, Input, Layer, LayerWeights};
-use crate::fused::{self, Precision};
+use crate::fused::{self, Mask, Precision, Window};
 
 /// What the layers carry from one window to the next.
 #[derive(Clone, Debug)]
@@ -41,6 +42,16 @@ impl State {
             .collect::<Result<_>>()?;
         Ok(Self { layers })
     }
+}
+
+/// What a window gives for training.
+pub struct Gradients {
+    /// Mean cross-entropy, in nats.
+    pub loss: f32,
+    /// By weight.
+    pub grads: GradStore,
+    /// The state after the window, without history.
+    pub state: State,
 }
 
 /// A character-level recurrent network.
@@ -194,6 +205,67 @@ impl Network {
         }
         let logits = self.logits(hidden)?.flatten(0, 1)?;
         candle_nn::loss::cross_entropy(&logits, &targets.flatten_all()?)
+    }
+
+    /// Loss and gradients of a window for training: what [`Network::forward`], [`Network::loss`] and
+    /// candle's backward pass give, and where the fused kernels run, without candle's graph.
+    /// `state` is taken as given: no gradient flows into it.
+    pub fn gradients(
+        &self,
+        ids: &Tensor,
+        targets: &Tensor,
+        state: &State,
+        resets: Option<&Tensor>,
+        dropout: Option<Dropout>,
+    ) -> Result<Gradients> {
+        let rows = ids.elem_count();
+        let precision = match self.fused_precision() {
+            // A vocabulary larger than the window is looked up, not projected.
+            Some(precision) if self.config.vocab <= rows => precision,
+            _ => {
+                let (hidden, state) = self.forward(ids, &state.detach(), resets, dropout)?;
+                let loss = self.loss(&hidden, targets)?;
+                return Ok(Gradients {
+                    loss: loss.to_scalar()?,
+                    grads: loss.backward()?,
+                    state: state.detach(),
+                });
+            }
+        };
+        let masks: Vec<Mask> = dropout
+            .filter(|dropout| dropout.probability > 0.0)
+            .map(|dropout| {
+                (0..self.layers.len() as u64)
+                    .map(|layer| dropout.draw(rows * self.config.hidden, layer))
+                    .collect()
+            })
+            .unwrap_or_default();
+        let window = Window {
+            cell: self.config.cell,
+            precision,
+            embedding: &self.embedding,
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| (layer.weights.as_fused(), &layer.workspace))
+                .collect(),
+            readout: (
+                &self.readout_weight,
+                &self.readout_bias,
+                &self.readout_workspace,
+            ),
+            ids,
+            targets,
+            resets,
+            state: &state.layers,
+            masks: &masks,
+        };
+        let fused::Gradients { loss, grads, state } = window.gradients()?;
+        Ok(Gradients {
+            loss,
+            grads,
+            state: State { layers: state },
+        })
     }
 
     /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient.

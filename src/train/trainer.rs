@@ -15,7 +15,7 @@ use super::events::{Ending, Event, StepReport, Summary};
 use super::pool::on_pool;
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
 use crate::fused::Precision;
-use crate::model::{Dropout, ModelConfig, Network, State, named_vars};
+use crate::model::{Dropout, Gradients, ModelConfig, Network, State, named_vars};
 
 /// `last` is written at evaluations, but no oftener than this where they come thick and fast,
 /// and between them when this many seconds have passed.
@@ -283,13 +283,11 @@ impl Trainer {
             seed: self.config.seed,
             step: self.step,
         });
-        let (hidden, state) = self
-            .network
-            .forward(&ids, &self.state, resets.as_ref(), dropout)?;
-        let loss = self.network.loss(&hidden, &targets)?;
-        let nats = f64::from(loss.to_scalar::<f32>()?);
+        let Gradients { loss, grads, state } =
+            self.network
+                .gradients(&ids, &targets, &self.state, resets.as_ref(), dropout)?;
+        let nats = f64::from(loss);
         self.refuse_nonsense("loss", nats)?;
-        let grads = loss.backward()?;
         let norm = self.optimizer.gradient_norm(&grads)?;
         self.refuse_nonsense("gradient's norm", norm)?;
         let clip = self.config.clip;
@@ -305,7 +303,7 @@ impl Trainer {
             .rate(self.config.lr, self.step, warmup, progress);
         self.optimizer.set_learning_rate(lr);
         self.optimizer.step_scaled(&grads, scale)?;
-        self.state = state.detach();
+        self.state = state;
         self.step += 1;
         self.loss_sum += nats;
         self.loss_count += 1;

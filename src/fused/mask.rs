@@ -1,0 +1,49 @@
+//! Dropout's masks, applied in parallel.
+
+use rayon::prelude::*;
+
+/// Values that one task masks.
+const CHUNK: usize = 1 << 14;
+
+/// Which values are kept, and by what they are multiplied.
+#[derive(Clone, Debug)]
+pub struct Mask {
+    /// 1 where a value is kept, 0 where it is dropped.
+    pub kept: Vec<u8>,
+    pub scale: f32,
+}
+
+impl Mask {
+    /// By what each value is multiplied.
+    pub fn factors(&self) -> Vec<f32> {
+        self.kept.iter().map(|kept| self.factor(*kept)).collect()
+    }
+
+    fn factor(&self, kept: u8) -> f32 {
+        f32::from(kept) * self.scale
+    }
+
+    /// `out = values ∘ mask`, each as long as the mask.
+    pub fn write(&self, values: &[f32], out: &mut [f32]) {
+        out.par_chunks_mut(CHUNK)
+            .zip(values.par_chunks(CHUNK))
+            .zip(self.kept.par_chunks(CHUNK))
+            .for_each(|((out, values), kept)| {
+                for ((out, value), kept) in out.iter_mut().zip(values).zip(kept) {
+                    *out = value * self.factor(*kept);
+                }
+            });
+    }
+
+    /// `values = values ∘ mask`
+    pub fn apply(&self, values: &mut [f32]) {
+        values
+            .par_chunks_mut(CHUNK)
+            .zip(self.kept.par_chunks(CHUNK))
+            .for_each(|(values, kept)| {
+                for (value, kept) in values.iter_mut().zip(kept) {
+                    *value *= self.factor(*kept);
+                }
+            });
+    }
+}
