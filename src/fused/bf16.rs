@@ -34,7 +34,8 @@ pub use x86::Bf16;
 mod x86 {
     use super::super::{
         kernel::{self, Tile},
-        matmul::{Buffer, Rows},
+        matmul::Rows,
+        memory::Buffer,
         simd::{Isa, isa, lanes},
     };
     use pulp::x86::V4;

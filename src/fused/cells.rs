@@ -6,7 +6,8 @@
 
 use super::{
     activations::{sigmoid, tanh},
-    matmul::{Buffer, Panels, Rows, product},
+    matmul::{Panels, Rows, product},
+    memory::Buffer,
     simd::{Isa, for_vectors, load, store},
 };
 use pulp::Simd;

@@ -2,7 +2,8 @@
 
 use super::{
     kernel::{Tile, prefetch},
-    matmul::{Buffer, KC, Rows, Shared},
+    matmul::{KC, Rows},
+    memory::{Buffer, Shared},
     simd::{Isa, Level, Task, for_vectors, load, store},
 };
 use pulp::Simd;

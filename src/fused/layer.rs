@@ -4,7 +4,8 @@
 use super::{
     Cell, Level, Weights,
     gradients::{self, Outer},
-    matmul::{Buffer, Order, Rows, Shared, project},
+    matmul::{Order, Rows, project},
+    memory::{Buffer, Shared},
     recurrence::{self, BackwardPass, Pass},
     sizes::{Reads, Sizes},
     tensors::{self, floats},

@@ -12,7 +12,8 @@
 //! | `sizes`, `layer` | a layer over a window: what fits together · the passes, on slices |
 //! | `op`, `sequence` | the same as a candle op · its interface |
 //! | `gradients` | sums over the window |
-//! | `taps`, `tensors`, `workspace` | what it takes to be a candle op |
+//! | `taps`, `tensors` | what it takes to be a candle op |
+//! | `memory`, `workspace` | aligned buffers · what is kept from pass to pass |
 //! | `mask` | dropout |
 //! | `window` | a whole network over a window, loss and gradients, without candle's graph |
 //! | `readout` | logits, softmax and cross-entropy as one op |
@@ -34,6 +35,7 @@ mod layer;
 mod mapped;
 mod mask;
 mod matmul;
+mod memory;
 mod op;
 mod optimizer;
 mod process;

@@ -7,7 +7,8 @@
 use super::{
     Cell, Level,
     cells::{Backward, CellStep, Forward, Gru, GruResetAfter, Lstm, Rnn, Step},
-    matmul::{Buffer, Panels, Shared},
+    matmul::Panels,
+    memory::{Buffer, Shared},
     simd::{Isa, Task},
     sizes::Sizes,
 };

@@ -7,7 +7,8 @@ use super::bf16::Bf16;
 use super::{
     Precision,
     kernel::{self, Tile},
-    matmul::{Buffer, Rows},
+    matmul::Rows,
+    memory::Buffer,
 };
 use candle_core::{Result, bail};
 use pulp::{NullaryFnOnce, Scalar, Simd};

@@ -3,7 +3,8 @@
 use super::{
     Cell, Precision, Weights,
     cells::{CellStep, Forward, Gru, GruResetAfter, Lstm, Rnn, Step},
-    matmul::{Buffer, Order, Panels, Rows, product, project},
+    matmul::{Order, Panels, Rows, product, project},
+    memory::Buffer,
     simd::{Isa, Level, Task},
     tensors::{self, floats},
 };

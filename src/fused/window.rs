@@ -9,7 +9,7 @@
 use super::{
     Cell, Mask, Precision, Weights, Workspace,
     layer::{Inputs, Layer},
-    matmul::Buffer,
+    memory::Buffer,
     readout::Readout,
     simd::Level,
     sizes::Reads,

@@ -1,7 +1,7 @@
 //! What a layer keeps between its forward and its backward pass, and from one training step to the
 //! next: buffers are allocated once, since fresh pages cost as much as the arithmetic on them.
 
-use super::matmul::{Buffer, Panels};
+use super::{matmul::Panels, memory::Buffer};
 use candle_core::{Result, Tensor, bail};
 use std::sync::{Arc, Mutex, MutexGuard};
 

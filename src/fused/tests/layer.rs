@@ -1,0 +1,202 @@
+//! Layers against the same equations in tensor ops, finite differences, and themselves.
+
+use super::{
+    CELLS,
+    case::{Case, assert_close, levels},
+    random,
+};
+use crate::fused::{simd::Level, *};
+use candle_core::{DType, Device, Result, Tensor, Var};
+use proptest::prelude::*;
+
+#[test]
+fn cells_agree_with_tensor_ops_and_their_autograd() -> Result<()> {
+    for cell in CELLS {
+        for [t, b, h, i] in [
+            [1, 1, 1, 1],
+            [2, 5, 3, 2],
+            [7, 1, 17, 5],
+            [7, 5, 17, 17],
+            [2, 9, 65, 33],
+        ] {
+            for (embedded, resets) in [(false, false), (true, true), (false, true)] {
+                let case = Case::new(cell, [t, b, h, i], embedded, resets);
+                let want = case.reference()?;
+                for level in levels() {
+                    let tolerance = if level.word() == 2 { 0.1 } else { 2e-5 };
+                    let name =
+                        format!("{level:?} {cell:?} T={t} B={b} H={h} I={i} {embedded} {resets}");
+                    assert_close(
+                        &name,
+                        &case.fused(level, &Workspace::default())?,
+                        &want,
+                        tolerance,
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn long_windows_cross_every_block() -> Result<()> {
+    // T·B = 1100 rows of k pass the block of 512 twice, H = 50 the panel of 48 columns.
+    for cell in [Cell::Gru, Cell::Lstm] {
+        let case = Case::new(cell, [100, 11, 50, 49], false, true);
+        let want = case.reference()?;
+        for level in levels() {
+            let tolerance = if level.word() == 2 { 0.1 } else { 1e-4 };
+            assert_close(
+                &format!("{level:?} {cell:?}"),
+                &case.fused(level, &Workspace::default())?,
+                &want,
+                tolerance,
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn cells_agree_at_any_size(
+        cell in 0..4usize, t in 1..5usize, b in 1..12usize, h in 1..40usize, i in 1..40usize,
+        embedded: bool, resets: bool,
+    ) {
+        let case = Case::new(CELLS[cell], [t, b, h, i], embedded, resets);
+        let got = case.fused(Level::choose(Precision::F32).unwrap(), &Workspace::default()).unwrap();
+        assert_close(&format!("{:?} {t} {b} {h} {i}", case.cell), &got, &case.reference().unwrap(), 2e-5);
+    }
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() -> Result<()> {
+    // Central differences of the float64 reference; that `fused` equals its value is tested above.
+    for cell in CELLS {
+        let case = Case::new(cell, [3, 2, 3, 2], true, true);
+        let (_, grads) = case.fused(Level::choose(Precision::F32)?, &Workspace::default())?;
+        let vars: Vec<Tensor> = case
+            .vars
+            .iter()
+            .map(|v| v.to_dtype(DType::F64))
+            .collect::<Result<_>>()?;
+        for (v, grad) in grads.iter().enumerate() {
+            for (e, &got) in grad.iter().enumerate() {
+                let at = |step: f64| -> Result<f64> {
+                    let mut vars = vars.clone();
+                    let mut data: Vec<f64> = vars[v].flatten_all()?.to_vec1()?;
+                    data[e] += step;
+                    vars[v] = Tensor::from_vec(data, vars[v].shape(), &Device::Cpu)?;
+                    case.reference_loss(&vars)?.to_scalar()
+                };
+                let slope = (at(1e-5)? - at(-1e-5)?) / 2e-5;
+                assert!(
+                    (got - slope).abs() < 2e-6,
+                    "{cell:?} {v} {e}: {got} for {slope}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
+    let workspace = Workspace::default();
+    for cell in CELLS {
+        for embedded in [false, true] {
+            let case = Case::new(cell, [9, 37, 50, 31], embedded, true);
+            for level in levels() {
+                let on = |threads| {
+                    let pool = rayon::ThreadPoolBuilder::new()
+                        .num_threads(threads)
+                        .build()
+                        .unwrap();
+                    pool.install(|| case.fused(level, &workspace))
+                };
+                let one = on(1)?;
+                for threads in [2, 3, 5] {
+                    assert!(on(threads)? == one, "{cell:?} {embedded} {threads} threads");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_workspace_used_again_fails_rather_than_give_a_wrong_gradient() -> Result<()> {
+    let case = Case::new(Cell::Gru, [3, 2, 4, 2], false, false);
+    let weights: Vec<Var> = case
+        .vars
+        .iter()
+        .map(Var::from_tensor)
+        .collect::<Result<_>>()?;
+    let tensors: Vec<Tensor> = weights.iter().map(|v| v.as_tensor().clone()).collect();
+    let workspace = Workspace::default();
+    let run = || {
+        let w = Case::weights(case.cell, &tensors);
+        sequence(
+            case.cell,
+            Input::Sequence(&tensors[3]),
+            &w,
+            &tensors[4],
+            None,
+            Precision::F32,
+            &workspace,
+        )
+    };
+    let first = run()?.0.sum_all()?;
+    let second = run()?.0.sum_all()?;
+    let error = first.backward().unwrap_err().to_string();
+    assert!(error.contains("used again"), "{error}");
+    second.backward()?;
+    assert!(second.backward().is_err(), "the gates are gradients by now");
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() -> Result<()> {
+    let case = Case::new(Cell::Gru, [3, 2, 4, 2], true, false);
+    let ids = case.ids.as_ref().unwrap();
+    let run = |ids: &Tensor, table: &Tensor, state: &Tensor, resets: Option<&Tensor>| {
+        let w = Case::weights(case.cell, &case.vars);
+        let input = Input::Embedded { ids, table };
+        sequence(
+            case.cell,
+            input,
+            &w,
+            state,
+            resets,
+            Precision::F32,
+            &Workspace::default(),
+        )
+        .map(|_| ())
+    };
+    let (table, state) = (&case.vars[3], &case.vars[4]);
+    run(ids, table, state, None)?;
+    let cpu = &Device::Cpu;
+    assert!(
+        run(&(ids + 6.0)?, table, state, None)
+            .unwrap_err()
+            .to_string()
+            .contains("vocabulary of 6")
+    );
+    assert!(run(ids, &random(&[6, 3], 1), state, None).is_err());
+    assert!(run(ids, table, &random(&[2, 2, 4], 1), None).is_err());
+    assert!(
+        run(
+            ids,
+            table,
+            state,
+            Some(&Tensor::zeros((2, 3), DType::U8, cpu)?)
+        )
+        .is_err()
+    );
+    assert!(run(&ids.narrow(0, 0, 0)?, table, state, None).is_err());
+    assert!(run(ids, &table.to_dtype(DType::F64)?, state, None).is_err());
+    Ok(())
+}
