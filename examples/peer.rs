@@ -3,6 +3,7 @@
 //!
 //!     cargo run --release --example peer -- train --hidden 512 --layers 2 --batch 64 --seq-len 128
 //!     cargo run --release --example peer -- candle-nn (the same, by candle_nn::GRU and candle's AdamW)
+//!     cargo run --release --example peer -- floor (what the arithmetic of `train` takes at least)
 //!     cargo run --release --example peer -- sample --hidden 512 --layers 2 --threads 1
 
 #[path = "../benches/work.rs"]
@@ -46,6 +47,7 @@ enum Work {
     Train,
     CandleNn,
     Sample,
+    Floor,
 }
 
 fn main() -> Result<()> {
@@ -64,6 +66,7 @@ fn main() -> Result<()> {
         Work::Train => train(&args),
         Work::CandleNn => candle_nn(&args),
         Work::Sample => sample(&args),
+        Work::Floor => floor(&args),
     }
 }
 
@@ -105,6 +108,38 @@ fn train(args: &Args) -> Result<()> {
     let config = model(args.cell, args.hidden, args.layers);
     let mut step = TrainStep::new(&config, args.batch, args.precision)?;
     report(args, "chargru train", |ids, targets| step.run(ids, targets))
+}
+
+/// The time that the products of a step take at the speed of the kernel in cache.
+fn floor(args: &Args) -> Result<()> {
+    let config = model(args.cell, args.hidden, args.layers);
+    let mut multiplied = 0;
+    for (name, shape) in config.parameters() {
+        // A product counts forward, for the gradient of its input, and for that of its weight. The
+        // first layer's input is a product with the embedding table.
+        let rows = match name.as_str() {
+            _ if shape.len() < 2 || name == "embedding.weight" => 0,
+            "rnn.weight_ih_l0" => VOCAB,
+            _ => args.batch * args.seq_len,
+        };
+        multiplied += 3 * rows * shape.iter().product::<usize>();
+    }
+    let flops = 2.0 * multiplied as f64;
+    let speed = chargru::fused::product_speed(args.precision)?;
+    println!(
+        "floor {} H={} L={} B={} T={} {:?} threads={}: {:.1} GFLOP at {:.1} GFLOP/s a thread: {:.1} ms/step",
+        args.cell,
+        args.hidden,
+        args.layers,
+        args.batch,
+        args.seq_len,
+        args.precision,
+        args.threads,
+        flops / 1e9,
+        speed / 1e9,
+        flops / speed / args.threads as f64 * 1e3
+    );
+    Ok(())
 }
 
 /// The same work by candle's own parts.

@@ -33,6 +33,8 @@ impl Tile {
 
 /// How many values of k ahead a panel is fetched.
 const PREFETCH: usize = 16;
+/// Floats in a cache line.
+const LINE: usize = 16;
 
 /// Has the processor fetch the cache line at `address`, which need not be readable.
 #[inline(always)]
@@ -62,8 +64,8 @@ macro_rules! tile {
             const LANES: usize = size_of::<$vector>() / size_of::<f32>();
             // C is not needed before the sums are done, but may have to come from far.
             for i in 0..M {
-                for v in 0..V {
-                    prefetch(t.c.wrapping_add(i * t.c_row + v * LANES));
+                for line in (0..V * LANES).step_by(LINE) {
+                    prefetch(t.c.wrapping_add(i * t.c_row + line));
                 }
             }
             let mut acc = [[$zero; V]; M];
@@ -73,8 +75,9 @@ macro_rules! tile {
                 unsafe {
                     let b_row: [$vector; V] = std::array::from_fn(|v| *b.add(v));
                     // The processor's own prefetching stops at each page's end.
-                    for v in 0..V {
-                        prefetch(b.wrapping_add(PREFETCH * $vectors + v));
+                    let ahead = b.wrapping_add(PREFETCH * $vectors).cast::<f32>();
+                    for line in (0..V * LANES).step_by(LINE) {
+                        prefetch(ahead.wrapping_add(line));
                     }
                     for (i, acc) in acc.iter_mut().enumerate() {
                         let a = $splat(*a.add(i * t.a_row));
@@ -141,7 +144,7 @@ pub use x86::*;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{PREFETCH, Tile, prefetch};
+    use super::{LINE, PREFETCH, Tile, prefetch};
     use pulp::x86::{V3, V4};
     use std::arch::x86_64::*;
     use std::mem::transmute;

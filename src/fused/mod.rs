@@ -18,6 +18,7 @@
 //! | `window` | a whole network over a window, loss and gradients, without candle's graph |
 //! | `readout` | logits, softmax and cross-entropy as one op |
 //! | `optimizer` | AdamW and the gradient norm |
+//! | `speed` | the kernel's, measured |
 //! | `stepper` | one character at a time, without autograd |
 //! | `mapped`, `process` | a file as bytes · the process's settings: here only because `unsafe` is |
 
@@ -44,6 +45,7 @@ mod recurrence;
 mod sequence;
 mod simd;
 mod sizes;
+mod speed;
 mod stepper;
 mod taps;
 mod tensors;
@@ -59,6 +61,7 @@ pub use process::prepare_process;
 pub use readout::readout_loss;
 pub use sequence::{Input, Weights, sequence};
 use simd::Level;
+pub use speed::product_speed;
 pub use stepper::Stepper;
 pub use tensors::supported;
 pub use window::{Gradients, Window};
