@@ -74,10 +74,13 @@ macro_rules! tile {
                 // SAFETY: `Tile`'s promise.
                 unsafe {
                     let b_row: [$vector; V] = std::array::from_fn(|v| *b.add(v));
-                    // The processor's own prefetching stops at each page's end.
+                    // The processor's own prefetching stops at each page's end. With one row the
+                    // tile is nothing but loads, and more of them only delay it.
                     let ahead = b.wrapping_add(PREFETCH * $vectors).cast::<f32>();
+                    if M > 1 {
                     for line in (0..V * LANES).step_by(LINE) {
                         prefetch(ahead.wrapping_add(line));
+                    }
                     }
                     for (i, acc) in acc.iter_mut().enumerate() {
                         let a = $splat(*a.add(i * t.a_row));
