@@ -48,7 +48,8 @@ pub fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 fn stay_awake(done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         if rayon::yield_now() != Some(rayon::Yield::Executed) {
-            (0..20).for_each(|_| std::hint::spin_loop());
+            // Where there are more threads than processors, the one with work must get its turn.
+            std::thread::yield_now();
         }
     }
 }
