@@ -19,6 +19,23 @@ pub struct Case {
 /// Loss, then one gradient for each of `vars`.
 pub type Outcome = (f64, Vec<Vec<f64>>);
 
+/// Runs candle's backward pass from `loss`.
+pub fn outcome(loss: &Tensor, vars: &[Var]) -> Result<Outcome> {
+    let grads = loss.backward()?;
+    let of = |var: &Var| {
+        grads
+            .get(var)
+            .unwrap()
+            .to_dtype(DType::F64)?
+            .flatten_all()?
+            .to_vec1()
+    };
+    Ok((
+        loss.to_dtype(DType::F64)?.to_scalar()?,
+        vars.iter().map(of).collect::<Result<_>>()?,
+    ))
+}
+
 impl Case {
     pub fn new(cell: Cell, [t, b, h, i]: [usize; 4], embedded: bool, resets: bool) -> Self {
         let width = cell.gates() * h;
@@ -109,19 +126,7 @@ impl Case {
             workspace,
         )?;
         let loss = self.loss(&hidden, &last)?;
-        let grads = loss.backward()?;
-        let of = |var: &Var| {
-            grads
-                .get(var)
-                .unwrap()
-                .to_dtype(DType::F64)?
-                .flatten_all()?
-                .to_vec1()
-        };
-        Ok((
-            loss.to_scalar()?,
-            vars.iter().map(of).collect::<Result<_>>()?,
-        ))
+        outcome(&loss, &vars)
     }
 
     /// The equations of design.md in tensor ops, float64.

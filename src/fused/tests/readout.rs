@@ -1,7 +1,7 @@
 //! The readout's loss and gradients against tensor ops.
 
 use super::{
-    case::{Outcome, assert_close},
+    case::{Outcome, assert_close, outcome},
     random,
 };
 use crate::fused::*;
@@ -22,20 +22,7 @@ fn readout_loss_agrees_with_tensor_ops() -> Result<()> {
                 .iter()
                 .map(|x| Var::from_tensor(&x.to_dtype(dtype)?))
                 .collect::<Result<_>>()?;
-            let loss = (loss(&vars)? * 3.0)?;
-            let grads = loss.backward()?;
-            let of = |var: &Var| {
-                grads
-                    .get(var)
-                    .unwrap()
-                    .to_dtype(DType::F64)?
-                    .flatten_all()?
-                    .to_vec1()
-            };
-            Ok((
-                loss.to_dtype(DType::F64)?.to_scalar()?,
-                vars.iter().map(of).collect::<Result<_>>()?,
-            ))
+            outcome(&(loss(&vars)? * 3.0)?, &vars)
         };
         let want = run(DType::F64, &|x| {
             let logits = x[0]
