@@ -78,9 +78,9 @@ macro_rules! tile {
                     // tile is nothing but loads, and more of them only delay it.
                     let ahead = b.wrapping_add(PREFETCH * $vectors).cast::<f32>();
                     if M > 1 {
-                    for line in (0..V * LANES).step_by(LINE) {
-                        prefetch(ahead.wrapping_add(line));
-                    }
+                        for line in (0..V * LANES).step_by(LINE) {
+                            prefetch(ahead.wrapping_add(line));
+                        }
                     }
                     for (i, acc) in acc.iter_mut().enumerate() {
                         let a = $splat(*a.add(i * t.a_row));

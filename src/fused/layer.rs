@@ -119,9 +119,23 @@ impl Layer {
         Ok(())
     }
 
+    /// `dL/dstate`, and the weights' gradients in the order of `parameters`, for `grad`, `dL/dhidden`,
+    /// and `grad_cell`, `dL/dc_T` or empty. Writes `dL/dsource` to `grad_source` if asked for.
+    pub fn backward(
+        &self,
+        inputs: &Inputs,
+        grad: &[f32],
+        grad_cell: &[f32],
+        grad_source: Option<&mut [f32]>,
+        buffers: &mut Buffers,
+    ) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+        let grad_state = self.backward_recurrence(inputs, grad, grad_cell, buffers)?;
+        Ok((grad_state, self.sums(inputs, grad_source, buffers)?))
+    }
+
     /// Runs the recurrence backwards; the buffers' gates, extra and bias then hold gradients.
     /// `grad` is `dL/dhidden`; returns `dL/dstate`.
-    pub fn backward_recurrence(
+    fn backward_recurrence(
         &self,
         inputs: &Inputs,
         grad: &[f32],
@@ -162,7 +176,7 @@ impl Layer {
 
     /// The weights' gradients in the order of `parameters`, from what
     /// [`Layer::backward_recurrence`] left, and `dL/dsource` into `grad_source` if asked for.
-    pub fn sums(
+    fn sums(
         &self,
         inputs: &Inputs,
         grad_source: Option<&mut [f32]>,

@@ -64,23 +64,16 @@ impl CustomOp3 for Sequence {
             None => Vec::new(),
         };
         let mut grad_source = source.track_op().then(|| vec![0.0; source.elem_count()]);
-        let (grads, grad_state) = {
+        let (grad_state, grads) = {
             let (source, hidden, state) = (floats(source)?, floats(hidden)?, floats(state)?);
             let inputs = Inputs {
                 source: &source,
                 state: &state,
                 hidden: &hidden,
             };
-            let grad_state = self.layer.backward_recurrence(
-                &inputs,
-                &floats(&grad)?,
-                &grad_cell,
-                &mut buffers,
-            )?;
-            let grads = self
-                .layer
-                .sums(&inputs, grad_source.as_deref_mut(), &mut buffers)?;
-            (grads, grad_state)
+            let (grad, wanted) = (floats(&grad)?, grad_source.as_deref_mut());
+            self.layer
+                .backward(&inputs, &grad, &grad_cell, wanted, &mut buffers)?
         };
         let like = tensors::like;
         buffers.grads = grads

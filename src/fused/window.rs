@@ -221,8 +221,8 @@ impl Window<'_> {
             hidden,
         };
         let mut of_source = take(&mut buffers.grad_source);
-        layer.backward_recurrence(&inputs, grad, &[], buffers)?;
-        let sums = layer.sums(&inputs, Some(of_source.resized(source.len())), buffers)?;
+        let room = of_source.resized(source.len());
+        let (_, sums) = layer.backward(&inputs, grad, &[], Some(room), buffers)?;
         let weights = &self.layers[index].0;
         let parameters = [weights.weight_ih, weights.weight_hh, weights.bias_ih];
         for (parameter, sum) in parameters.into_iter().chain(weights.bias_hh).zip(sums) {
