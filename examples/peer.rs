@@ -50,6 +50,21 @@ enum Work {
     Floor,
 }
 
+impl Args {
+    fn shape(&self) -> String {
+        format!(
+            "{} H={} L={} B={} T={} {:?} threads={}",
+            self.cell,
+            self.hidden,
+            self.layers,
+            self.batch,
+            self.seq_len,
+            self.precision,
+            self.threads
+        )
+    }
+}
+
 fn main() -> Result<()> {
     chargru::fused::prepare_process();
     let args = Args::parse();
@@ -89,14 +104,8 @@ fn report(
     counted.sort_by(f64::total_cmp);
     let median = counted[counted.len() / 2];
     println!(
-        "{what} {} H={} L={} B={} T={} {:?} threads={} {:.1} ms/step {:.0} char/s",
-        args.cell,
-        args.hidden,
-        args.layers,
-        args.batch,
-        args.seq_len,
-        args.precision,
-        args.threads,
+        "{what} {} {:.1} ms/step {:.0} char/s",
+        args.shape(),
         median * 1e3,
         (args.batch * args.seq_len) as f64 / median
     );
@@ -127,17 +136,11 @@ fn floor(args: &Args) -> Result<()> {
     let flops = 2.0 * multiplied as f64;
     let speed = chargru::fused::product_speed(args.precision)?;
     println!(
-        "floor {} H={} L={} B={} T={} {:?} threads={}: {:.1} GFLOP at {:.1} GFLOP/s a thread: {:.1} ms/step",
-        args.cell,
-        args.hidden,
-        args.layers,
-        args.batch,
-        args.seq_len,
-        args.precision,
-        args.threads,
+        "floor {}: {:.1} GFLOP at {:.1} GFLOP/s a thread: {:.1} ms/step",
+        args.shape(),
         flops / 1e9,
         speed / 1e9,
-        flops / speed / args.threads as f64 * 1e3
+        flops / speed / rayon::current_num_threads() as f64 * 1e3
     );
     Ok(())
 }

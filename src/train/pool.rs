@@ -1,6 +1,6 @@
 //! Work on rayon's threads, with none of them asleep.
 //!
-//! A training step of a small model is some forty parallel sections of 20 to 200 microseconds. From
+//! A training step of a small model is some forty parallel sections, few longer than a millisecond. From
 //! a thread outside the pool each section is handed over and waited for, and a pool's thread that
 //! found nothing to do between two sections has to be woken again: together a sixth of the step at
 //! H = 128. So a step runs on one of the pool's threads, while the others look for work until it ends.
