@@ -13,12 +13,8 @@ use rand_chacha::rand_core::SeedableRng;
 use work::{TrainStep, Writer, model, random_ids};
 
 /// (H, L, B, T)
-const SHAPES: [(usize, usize, usize, usize); 4] = [
-    (128, 1, 32, 64),
-    (256, 2, 32, 64),
-    (512, 2, 64, 128),
-    (1024, 2, 64, 64),
-];
+const SHAPES: [(usize, usize, usize, usize); 4] =
+    [(128, 1, 32, 64), (256, 2, 32, 64), (512, 2, 64, 128), (1024, 2, 64, 64)];
 
 fn train(c: &mut Criterion) {
     let mut group = c.benchmark_group("train_step");
@@ -44,16 +40,13 @@ fn sample(c: &mut Criterion) {
     for (hidden, layers, ..) in SHAPES {
         let writer = Writer::new(&model(Cell::Gru, hidden, layers)).expect("a network");
         group.throughput(Throughput::Elements(Writer::LENGTH as u64));
-        group.bench_function(
-            BenchmarkId::from_parameter(format!("{hidden}x{layers}")),
-            |b| {
-                b.iter_batched(
-                    || writer.begin().expect("a generator"),
-                    |generator| Writer::finish(generator).expect("text"),
-                    BatchSize::PerIteration,
-                );
-            },
-        );
+        group.bench_function(BenchmarkId::from_parameter(format!("{hidden}x{layers}")), |b| {
+            b.iter_batched(
+                || writer.begin().expect("a generator"),
+                |generator| Writer::finish(generator).expect("text"),
+                BatchSize::PerIteration,
+            );
+        });
     }
     group.finish();
 }

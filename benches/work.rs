@@ -31,9 +31,7 @@ pub fn model(cell: Cell, hidden: usize, layers: usize) -> ModelConfig {
 
 /// Ids [T, B].
 pub fn random_ids(seq_len: usize, batch: usize, rng: &mut ChaCha8Rng) -> Result<Tensor> {
-    let ids: Vec<u32> = (0..seq_len * batch)
-        .map(|_| rng.random_range(0..VOCAB as u32))
-        .collect();
+    let ids: Vec<u32> = (0..seq_len * batch).map(|_| rng.random_range(0..VOCAB as u32)).collect();
     Ok(Tensor::from_vec(ids, (seq_len, batch), &Device::Cpu)?)
 }
 
@@ -47,10 +45,7 @@ impl TrainStep {
     pub fn new(config: &ModelConfig, batch: usize, precision: Precision) -> Result<Self> {
         let weights = init(config, &mut ChaCha8Rng::seed_from_u64(0), &Device::Cpu)?;
         let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
-        let lr = AdamWConfig {
-            lr: 2e-3,
-            ..AdamWConfig::default()
-        };
+        let lr = AdamWConfig { lr: 2e-3, ..AdamWConfig::default() };
         Ok(Self {
             network: Network::new(config, vb)?.with_precision(precision),
             optimizer: AdamW::named(named_vars(&weights)?, lr)?,
@@ -65,8 +60,7 @@ impl TrainStep {
 
     fn run_on_pool(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
         let Gradients { grads, .. } =
-            self.network
-                .gradients(ids, targets, &self.state, None, None)?;
+            self.network.gradients(ids, targets, &self.state, None, None)?;
         let norm = self.optimizer.gradient_norm(&grads)?;
         Ok(self.optimizer.step_scaled(&grads, (1.0 / norm).min(1.0))?)
     }
@@ -93,10 +87,7 @@ impl Writer {
 
     /// Ready to write, the weights laid out.
     pub fn begin(&self) -> Result<Generator<'_>> {
-        let options = GenerateConfig {
-            length: Self::LENGTH,
-            ..GenerateConfig::default()
-        };
+        let options = GenerateConfig { length: Self::LENGTH, ..GenerateConfig::default() };
         Generator::new(&self.network, &self.tokenizer, &[0], &options)
     }
 

@@ -69,14 +69,9 @@ fn main() -> Result<()> {
     chargru::fused::prepare_process();
     let args = Args::parse();
     if args.steps < 4 {
-        bail!(
-            "--steps is {}: the first three are not counted, give at least 4",
-            args.steps
-        );
+        bail!("--steps is {}: the first three are not counted, give at least 4", args.steps);
     }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads)
-        .build_global()?;
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
     match args.work {
         Work::Train => train(&args),
         Work::CandleNn => candle_nn(&args),
@@ -158,10 +153,7 @@ fn candle_nn(args: &Args) -> Result<()> {
     let vars = map.all_vars();
     let mut optimizer = candle_nn::AdamW::new(
         vars.clone(),
-        candle_nn::ParamsAdamW {
-            lr: 2e-3,
-            ..Default::default()
-        },
+        candle_nn::ParamsAdamW { lr: 2e-3, ..Default::default() },
     )?;
     report(args, "candle-nn", |ids, targets| {
         // candle's GRU reads batch first.

@@ -8,13 +8,8 @@ use chargru::train::{AdamW, AdamWConfig};
 
 use crate::support::reference;
 
-const CONFIG: AdamWConfig = AdamWConfig {
-    lr: 0.0,
-    beta1: 0.9,
-    beta2: 0.99,
-    eps: 1e-8,
-    weight_decay: 0.1,
-};
+const CONFIG: AdamWConfig =
+    AdamWConfig { lr: 0.0, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1 };
 
 struct Fixture {
     tensors: HashMap<String, Tensor>,
@@ -57,10 +52,7 @@ impl Fixture {
     }
 
     fn close(&self, name: &str, got: &Tensor) -> Result<()> {
-        let difference = (got - &self.tensors[name])?
-            .abs()?
-            .max_all()?
-            .to_scalar::<f32>()?;
+        let difference = (got - &self.tensors[name])?.abs()?.max_all()?.to_scalar::<f32>()?;
         assert!(difference < 2e-6, "{name} differs by {difference}");
         Ok(())
     }
@@ -72,9 +64,7 @@ fn agrees_with_pytorch_over_a_hundred_steps() -> Result<()> {
     let mut optimizer = AdamW::named(fixture.vars.clone(), CONFIG)?;
     fixture.steps(&mut optimizer, 0..100)?;
     for (name, moment) in optimizer.export()? {
-        let name = name
-            .replace("first.", "exp_avg.")
-            .replace("second.", "exp_avg_sq.");
+        let name = name.replace("first.", "exp_avg.").replace("second.", "exp_avg_sq.");
         fixture.close(&name, &moment)?;
     }
     Ok(())
@@ -106,10 +96,7 @@ fn a_foreign_state_is_refused() -> Result<()> {
     let fixture = Fixture::load()?;
     let mut optimizer = AdamW::named(fixture.vars.clone(), CONFIG)?;
     let mut saved: HashMap<String, Tensor> = optimizer.export()?.into_iter().collect();
-    saved.insert(
-        "first.bias".to_string(),
-        Tensor::new(&[1f32], &Device::Cpu)?,
-    );
+    saved.insert("first.bias".to_string(), Tensor::new(&[1f32], &Device::Cpu)?);
     let error = optimizer.restore(&saved, 3).unwrap_err().to_string();
     assert!(error.contains("first.bias"), "{error}");
     saved.remove("first.bias");

@@ -34,29 +34,17 @@ fn training_learns_and_says_where_the_checkpoint_is() {
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stderr.contains("the checkpoint is run"), "{run:?}");
     // The sample, and nothing else, is the product.
-    assert!(
-        !run.stdout.is_empty() && !run.stdout.contains("step"),
-        "{run:?}"
-    );
+    assert!(!run.stdout.is_empty() && !run.stdout.contains("step"), "{run:?}");
     let info = json(&place.ok(&["info", "--checkpoint", "run", "--json"]));
     let loss = info["progress"]["val_loss"].as_f64().expect("a loss");
-    assert!(
-        loss < 0.5,
-        "two sentences over and over were not learnt: {loss}"
-    );
+    assert!(loss < 0.5, "two sentences over and over were not learnt: {loss}");
     // 23 x 8, 48 x 8 + 48 x 16 + 48, 23 x 16 + 23
     assert_eq!(info["parameter_count"], 184 + 1_200 + 391);
     let metrics = std::fs::read_to_string(place.path("run/metrics.jsonl")).expect("metrics");
     let first = json(metrics.lines().next().expect("a line"));
-    for name in [
-        "step",
-        "epoch",
-        "train_loss",
-        "val_loss",
-        "lr",
-        "chars_per_second",
-        "elapsed_seconds",
-    ] {
+    for name in
+        ["step", "epoch", "train_loss", "val_loss", "lr", "chars_per_second", "elapsed_seconds"]
+    {
         assert!(first[name].is_number(), "{name} in {first}");
     }
     let text = place.ok(&[
@@ -79,10 +67,7 @@ fn eval_reproduces_the_validation_loss() {
     for (out, more) in [
         ("streams", &[][..]),
         ("documents", &["--documents", "lines"][..]),
-        (
-            "bytes",
-            &["--units", "bytes", "--cell", "gru-reset-after"][..],
-        ),
+        ("bytes", &["--units", "bytes", "--cell", "gru-reset-after"][..]),
     ] {
         let run = place.train_tiny(out, more);
         assert_eq!(run.code, Some(0), "{run:?}");
@@ -94,10 +79,7 @@ fn eval_reproduces_the_validation_loss() {
         };
         let result = eval(&["--corpus", "tide.txt"]);
         let loss = result["loss"].as_f64().expect("a loss");
-        assert!(
-            (loss - recorded).abs() < 1e-4,
-            "{out}: {loss} against {recorded}"
-        );
+        assert!((loss - recorded).abs() < 1e-4, "{out}: {loss} against {recorded}");
         assert_eq!(result["part"], "validation");
         let bits = result["bits_per_character"].as_f64().expect("bits");
         assert!((bits - loss / std::f64::consts::LN_2).abs() < 1e-9);
@@ -105,11 +87,7 @@ fn eval_reproduces_the_validation_loss() {
         place.file("other.txt", TIDE.repeat(2));
         let other = eval(&["--corpus", "other.txt"]);
         assert_eq!(other["part"], "all");
-        let expected = if out == "documents" {
-            2 * TIDE.len()
-        } else {
-            2 * TIDE.len() - 1
-        };
+        let expected = if out == "documents" { 2 * TIDE.len() } else { 2 * TIDE.len() - 1 };
         assert_eq!(other["ids"], expected, "{out}");
     }
 }
@@ -124,20 +102,13 @@ fn sampling_follows_its_seed_length_and_number() {
     let sample = |more: &[&str]| written("40", more);
     assert_eq!(sample(&["--seed", "5"]), sample(&["--seed", "5"]));
     assert_ne!(sample(&["--seed", "5"]), sample(&["--seed", "6"]));
-    assert_ne!(
-        sample(&[]),
-        sample(&[]),
-        "without a seed every text is another"
-    );
+    assert_ne!(sample(&[]), sample(&[]), "without a seed every text is another");
     let text = sample(&["--prompt", "The ", "--seed", "5", "--no-prompt", "--json"]);
     let object = json(&text);
     assert_eq!(object["text"].as_str().expect("text").chars().count(), 40);
     assert_eq!(object["prompt"], "The ");
     let three = sample(&["--num", "3", "--seed", "5", "--json"]);
-    let texts: Vec<_> = three
-        .lines()
-        .map(|line| json(line)["text"].clone())
-        .collect();
+    let texts: Vec<_> = three.lines().map(|line| json(line)["text"].clone()).collect();
     assert_eq!(texts.len(), 3);
     assert!(texts[0] != texts[1] && texts[1] != texts[2]);
     assert_eq!(written("0", &["--prompt", "The"]), "The\n");
@@ -182,10 +153,7 @@ fn documents_end_themselves() {
     let names: Vec<&str> = out.lines().collect();
     assert_eq!(names.len(), 20, "{out}");
     for name in names {
-        assert!(
-            ["Anna", "Bert", "Carla", "Dora", "Emil"].contains(&name),
-            "{out}"
-        );
+        assert!(["Anna", "Bert", "Carla", "Dora", "Emil"].contains(&name), "{out}");
     }
     let began = place.ok(&[
         "sample",
@@ -206,15 +174,7 @@ fn a_prompt_comes_from_a_file_or_from_stdin() {
     let place = Place::new();
     place.train_tiny("run", &[]);
     place.file("prompt.txt", "Nobody ");
-    let args = [
-        "sample",
-        "--checkpoint",
-        "run",
-        "--length",
-        "3",
-        "--seed",
-        "1",
-    ];
+    let args = ["sample", "--checkpoint", "run", "--length", "3", "--seed", "1"];
     let from_file = place.ok(&[&args[..], &["--prompt-file", "prompt.txt"]].concat());
     assert!(from_file.starts_with("Nobody "), "{from_file}");
     let mut child = place
@@ -224,19 +184,9 @@ fn a_prompt_comes_from_a_file_or_from_stdin() {
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
-    child
-        .stdin
-        .take()
-        .expect("stdin")
-        .write_all(b"Nobody ")
-        .expect("it reads");
+    child.stdin.take().expect("stdin").write_all(b"Nobody ").expect("it reads");
     let mut from_stdin = String::new();
-    child
-        .stdout
-        .take()
-        .expect("stdout")
-        .read_to_string(&mut from_stdin)
-        .expect("text");
+    child.stdout.take().expect("stdout").read_to_string(&mut from_stdin).expect("text");
     assert!(child.wait().expect("it ends").success());
     assert_eq!(from_stdin, from_file);
 }
@@ -257,10 +207,7 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(stdout);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        !String::from_utf8_lossy(&output.stderr).contains("error"),
-        "{output:?}"
-    );
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("error"), "{output:?}");
 }
 
 #[test]
@@ -271,22 +218,11 @@ fn settings_come_from_flags_then_a_file_then_a_preset() {
         "settings.toml",
         "corpus = 'tide.txt'\npreset = 'tiny'\nlayers = 2\nhidden = 24\nsteps = 2\nseq-len = 16\ntime-limit = '5m'\n",
     );
-    place.ok(&[
-        "train",
-        "--config",
-        "settings.toml",
-        "--hidden",
-        "20",
-        "--out",
-        "run",
-    ]);
+    place.ok(&["train", "--config", "settings.toml", "--hidden", "20", "--out", "run"]);
     let info = json(&place.ok(&["info", "--checkpoint", "run", "--json"]));
     assert_eq!(info["model"]["hidden"], 20, "a flag wins over the file");
     assert_eq!(info["model"]["layers"], 2, "the file wins over the preset");
-    assert_eq!(
-        info["model"]["dropout"], 0.0,
-        "the preset wins over the default"
-    );
+    assert_eq!(info["model"]["dropout"], 0.0, "the preset wins over the default");
     assert_eq!(info["training"]["seq_len"], 16);
     assert_eq!(info["training"]["time_limit"]["secs"], 300);
 }

@@ -61,15 +61,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpoint() 
         value.copy_from_slice(&huge.to_le_bytes());
     }
     std::fs::write(&weights, bytes).expect("written");
-    let tune = [
-        "train",
-        "--init-from",
-        "run",
-        "--corpus",
-        "tide.txt",
-        "--out",
-        "tuned",
-    ];
+    let tune = ["train", "--init-from", "run", "--corpus", "tide.txt", "--out", "tuned"];
     let args = [&tune[..], &["--steps", "20", "--seq-len", "16"]].concat();
     place.fails(1, &args, &["at step 1", "--lr", "untouched"]);
     // What was written before the step that failed is still there.
@@ -81,25 +73,13 @@ fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpoint() 
 fn two_trainers_do_not_share_a_folder() {
     let place = Place::new();
     place.train_tiny("seed", &["--steps", "1"]);
-    let args = [
-        "train", "--out", "run", "--corpus", "tide.txt", "--hidden", "64", "--steps", "100000",
-    ];
+    let args =
+        ["train", "--out", "run", "--corpus", "tide.txt", "--hidden", "64", "--steps", "100000"];
     let mut child = place.start_until(&args, "run/last");
+    place.fails(1, &["train", "--resume", "run"], &["another process is training"]);
     place.fails(
         1,
-        &["train", "--resume", "run"],
-        &["another process is training"],
-    );
-    place.fails(
-        1,
-        &[
-            "train",
-            "--out",
-            "run",
-            "--corpus",
-            "tide.txt",
-            "--overwrite",
-        ],
+        &["train", "--out", "run", "--corpus", "tide.txt", "--overwrite"],
         &["another process"],
     );
     child.kill().expect("SIGKILL is sent");

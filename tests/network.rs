@@ -48,20 +48,13 @@ impl Fixture {
         let state = (0..2)
             .map(|layer| Var::from_tensor(&tensors["state0"].get(layer)?))
             .collect::<Result<_>>()?;
-        Ok(Self {
-            tensors,
-            config,
-            weights,
-            state,
-        })
+        Ok(Self { tensors, config, weights, state })
     }
 
     fn check(&self, backend: Backend, prefix: &str) -> Result<()> {
         let vb = VarBuilder::from_varmap(&self.weights, DType::F32, &Device::Cpu);
         let network = Network::new(&self.config, vb)?.with_backend(backend);
-        let state = State {
-            layers: self.state.iter().map(|v| v.as_tensor().clone()).collect(),
-        };
+        let state = State { layers: self.state.iter().map(|v| v.as_tensor().clone()).collect() };
         let resets = (!prefix.is_empty()).then(|| &self.tensors["resets"]);
         let (hidden, last) = network.forward(&self.tensors["ids"], &state, resets, None)?;
         let loss = network.loss(&hidden, &self.tensors["targets"])?;
@@ -74,17 +67,9 @@ impl Fixture {
         let what = |name: &str| format!("{:?} {backend:?} {prefix}{name}", self.config.cell);
         let expected = |name: &str| &self.tensors[&format!("{prefix}{name}")];
         close(&what("hidden"), &hidden, expected("hidden"))?;
-        close(
-            &what("logits"),
-            &network.logits(&hidden)?,
-            expected("logits"),
-        )?;
+        close(&what("logits"), &network.logits(&hidden)?, expected("logits"))?;
         close(&what("loss"), &loss, expected("loss"))?;
-        close(
-            &what("state"),
-            &Tensor::stack(&last.layers, 0)?,
-            expected("state"),
-        )?;
+        close(&what("state"), &Tensor::stack(&last.layers, 0)?, expected("state"))?;
         for (name, var) in named_vars(&self.weights).expect("the weights are not locked") {
             let grad = grads.get(&var).expect("every parameter has a gradient");
             close(&what(&name), grad, expected(&format!("grad.{name}")))?;
@@ -94,11 +79,7 @@ impl Fixture {
             .iter()
             .map(|s| grads.get(s).expect("the state has a gradient").clone())
             .collect();
-        close(
-            &what("state0"),
-            &Tensor::stack(&state_grads, 0)?,
-            expected("grad.state0"),
-        )
+        close(&what("state0"), &Tensor::stack(&state_grads, 0)?, expected("grad.state0"))
     }
 }
 
@@ -152,11 +133,9 @@ fn agrees_with_finite_differences() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
     let targets = Tensor::new(&[[1u32, 4], [2, 0], [4, 4], [0, 3]], &Device::Cpu)?;
     for (cell, _) in CELLS {
-        for (backend, tied) in [
-            (Backend::Reference, false),
-            (Backend::Fastest, false),
-            (Backend::Fastest, true),
-        ] {
+        for (backend, tied) in
+            [(Backend::Reference, false), (Backend::Fastest, false), (Backend::Fastest, true)]
+        {
             let (weights, network) = fresh(cell, backend, tied);
             let state = State::zeros(network.config(), 2, &Device::Cpu)?;
             let loss = || -> Result<Tensor> {
@@ -165,11 +144,7 @@ fn agrees_with_finite_differences() -> Result<()> {
             };
             let grads = loss()?.backward()?;
             for (name, var) in named_vars(&weights).expect("the weights are not locked") {
-                let grad = grads
-                    .get(&var)
-                    .expect("a gradient")
-                    .flatten_all()?
-                    .to_vec1::<f32>()?;
+                let grad = grads.get(&var).expect("a gradient").flatten_all()?.to_vec1::<f32>()?;
                 let start = var.flatten_all()?.to_vec1::<f32>()?;
                 for index in [0, start.len() / 2, start.len() - 1] {
                     let at = |shift: f32| -> Result<f64> {
@@ -200,11 +175,7 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
     let targets = Tensor::new(&[[1u32, 4], [2, 0], [4, 4], [0, 3]], &Device::Cpu)?;
     let resets = Tensor::new(&[[0u8, 1], [0, 0], [1, 0], [0, 0]], &Device::Cpu)?;
-    let dropout = |step| Dropout {
-        probability: 0.25,
-        seed: 5,
-        step,
-    };
+    let dropout = |step| Dropout { probability: 0.25, seed: 5, step };
     let numbers = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     for (cell, _) in CELLS {
         for (tied, resets, drops, steps) in [

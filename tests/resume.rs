@@ -15,9 +15,7 @@ fn losses(run: &Path) -> Vec<String> {
         .map(|line| {
             let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
             let exact = |name: &str| value[name].to_string();
-            ["step", "epoch", "train_loss", "val_loss", "lr"]
-                .map(exact)
-                .join(" ")
+            ["step", "epoch", "train_loss", "val_loss", "lr"].map(exact).join(" ")
         })
         .collect()
 }
@@ -35,18 +33,8 @@ fn assert_same_run(place: &Place, a: &str, b: &str) {
 /// Stops `parts` after each of `stops` steps by ending the run there, then lets it go on.
 fn in_parts_and_whole(more: &[&str]) {
     let place = Place::new();
-    let whole = [
-        more,
-        &[
-            "--eval-every",
-            "7",
-            "--schedule",
-            "constant",
-            "--dropout",
-            "0.2",
-        ],
-    ]
-    .concat();
+    let whole =
+        [more, &["--eval-every", "7", "--schedule", "constant", "--dropout", "0.2"]].concat();
     assert_eq!(place.train_tiny("whole", &whole).code, Some(0));
     let first = [&whole[..], &["--steps", "7"]].concat();
     let run = place.train_tiny("parts", &first);
@@ -72,29 +60,13 @@ fn documents_go_on_to_the_bit() {
 #[test]
 fn an_interrupted_run_goes_on_to_the_bit() {
     let place = Place::new();
-    let settings = [
-        "--steps",
-        "400",
-        "--eval-every",
-        "90",
-        "--sample-every",
-        "100",
-    ];
+    let settings = ["--steps", "400", "--eval-every", "90", "--sample-every", "100"];
     assert_eq!(place.train_tiny("whole", &settings).code, Some(0));
 
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
         let out = format!("parts{signal}");
         let mut args = vec!["train", "--out", &out, "--corpus", "tide.txt"];
-        args.extend([
-            "--hidden",
-            "16",
-            "--embedding",
-            "8",
-            "--layers",
-            "1",
-            "--batch",
-            "4",
-        ]);
+        args.extend(["--hidden", "16", "--embedding", "8", "--layers", "1", "--batch", "4"]);
         args.extend(["--seq-len", "16", "--warmup", "5"]);
         args.extend(settings);
         // As soon as it trains: the first evaluation has been written.
@@ -127,19 +99,11 @@ fn threads_do_not_change_the_result() {
 fn a_resumed_run_refuses_another_text_and_other_settings() {
     let place = Place::new();
     place.train_tiny("run", &[]);
-    place.fails(
-        2,
-        &["train", "--resume", "run", "--hidden", "32"],
-        &["--hidden", "cannot change"],
-    );
+    place.fails(2, &["train", "--resume", "run", "--hidden", "32"], &["--hidden", "cannot change"]);
     place.file("tide.txt", TIDE.repeat(31));
     let says = ["not the one that the run was trained on"];
     place.fails(1, &["train", "--resume", "run", "--steps", "40"], &says);
-    place.fails(
-        1,
-        &["train", "--resume", "nowhere"],
-        &["nowhere holds no run to resume"],
-    );
+    place.fails(1, &["train", "--resume", "nowhere"], &["nowhere holds no run to resume"]);
 }
 
 #[test]
@@ -164,34 +128,13 @@ fn fine_tuning_keeps_or_grows_the_vocabulary() {
         ]
     };
     place.ok(&tune("same.txt", "same"));
-    place.fails(
-        1,
-        &tune("other.txt", "grown"),
-        &["'!'", "'?'", "--extend-vocab"],
-    );
+    place.fails(1, &tune("other.txt", "grown"), &["'!'", "'?'", "--extend-vocab"]);
     let mut grow = tune("other.txt", "grown");
     grow.push("--extend-vocab");
     place.ok(&grow);
-    let text = place.ok(&[
-        "sample",
-        "--checkpoint",
-        "grown",
-        "--prompt",
-        "THE?!",
-        "--length",
-        "5",
-    ]);
+    let text = place.ok(&["sample", "--checkpoint", "grown", "--prompt", "THE?!", "--length", "5"]);
     assert!(text.starts_with("THE?!"), "{text}");
-    let shape = [
-        "train",
-        "--init-from",
-        "run",
-        "--hidden",
-        "32",
-        "--out",
-        "x",
-        "--corpus",
-        "same.txt",
-    ];
+    let shape =
+        ["train", "--init-from", "run", "--hidden", "32", "--out", "x", "--corpus", "same.txt"];
     place.fails(2, &shape, &["--hidden", "--init-from"]);
 }

@@ -13,9 +13,7 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        }
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -35,10 +33,7 @@ impl Place {
     /// The program, to be run in this place with nothing on stdin.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chargru"));
-        command
-            .args(args)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
 
@@ -62,14 +57,8 @@ impl Place {
             if self.path(path).exists() {
                 break;
             }
-            assert!(
-                ended.is_none(),
-                "it ended before {path} was there: {ended:?}"
-            );
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "{path} did not come"
-            );
+            assert!(ended.is_none(), "it ended before {path} was there: {ended:?}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{path} did not come");
             std::thread::sleep(Duration::from_millis(1));
         }
         child
@@ -143,7 +132,5 @@ impl Run {
 
 /// A fixture of tests/reference.
 pub fn reference(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/reference")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
 }

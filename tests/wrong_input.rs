@@ -17,14 +17,8 @@ fn wrong_texts() {
     fails("missing.txt", &["missing.txt"]);
     fails("empty.txt", &["empty"]);
     fails("one.txt", &["one distinct character"]);
-    fails(
-        "short.txt",
-        &["has 72 characters", "one window needs 129", "--seq-len"],
-    );
-    fails(
-        "binary.txt",
-        &["binary.txt", "offset 4", "--encoding latin1", "lossy"],
-    );
+    fails("short.txt", &["has 72 characters", "one window needs 129", "--seq-len"]);
+    fails("binary.txt", &["binary.txt", "offset 4", "--encoding latin1", "lossy"]);
     fails("nothing", &["nothing", ".txt"]);
 }
 
@@ -76,21 +70,13 @@ fn a_config_file_is_checked() {
     place.file("tide.txt", TIDE.repeat(20));
     let with = |text: &str, says: &[&str]| {
         place.file("settings.toml", text);
-        place.fails(
-            2,
-            &["train", "--config", "settings.toml", "--out", "run"],
-            says,
-        );
+        place.fails(2, &["train", "--config", "settings.toml", "--out", "run"], says);
     };
     with("hiden = 3", &["hiden", "hidden"]);
     with("hidden = 'big'", &["settings.toml"]);
     with("hidden =", &["settings.toml"]);
     with("hidden = -1", &["settings.toml"]);
-    place.fails(
-        2,
-        &["train", "--config", "missing.toml", "--out", "run"],
-        &["missing.toml"],
-    );
+    place.fails(2, &["train", "--config", "missing.toml", "--out", "run"], &["missing.toml"]);
 }
 
 #[test]
@@ -134,24 +120,12 @@ fn broken_checkpoints() {
     };
     let (config, weights) = (&good[0].1, &good[2].1);
     with("config.json", None, &["broken", "config.json"]);
-    with(
-        "config.json",
-        Some(&config[..config.len() / 2]),
-        &["config.json"],
-    );
+    with("config.json", Some(&config[..config.len() / 2]), &["config.json"]);
     with("config.json", Some(b"{}"), &["config.json", "format"]);
     let other_version = String::from_utf8_lossy(config).replace("\"format\": 1", "\"format\": 99");
-    with(
-        "config.json",
-        Some(other_version.as_bytes()),
-        &["format 99"],
-    );
+    with("config.json", Some(other_version.as_bytes()), &["format 99"]);
     let huge = String::from_utf8_lossy(config).replace("\"hidden\": 16", "\"hidden\": 99999999");
-    with(
-        "config.json",
-        Some(huge.as_bytes()),
-        &["hidden is 99999999"],
-    );
+    with("config.json", Some(huge.as_bytes()), &["hidden is 99999999"]);
     with("tokenizer.json", None, &["tokenizer.json"]);
     with("tokenizer.json", Some(b"[1, 2"), &["tokenizer.json"]);
     with(
@@ -160,26 +134,10 @@ fn broken_checkpoints() {
         &["11 ids", "different runs"],
     );
     with("model.safetensors", None, &["model.safetensors"]);
-    with(
-        "model.safetensors",
-        Some(b""),
-        &["model.safetensors", "empty"],
-    );
-    with(
-        "model.safetensors",
-        Some(&weights[..weights.len() - 5]),
-        &["model.safetensors"],
-    );
-    with(
-        "model.safetensors",
-        Some(&weights[..20]),
-        &["model.safetensors"],
-    );
-    with(
-        "model.safetensors",
-        Some(&[0xff; 64]),
-        &["model.safetensors"],
-    );
+    with("model.safetensors", Some(b""), &["model.safetensors", "empty"]);
+    with("model.safetensors", Some(&weights[..weights.len() - 5]), &["model.safetensors"]);
+    with("model.safetensors", Some(&weights[..20]), &["model.safetensors"]);
+    with("model.safetensors", Some(&[0xff; 64]), &["model.safetensors"]);
     with(
         "model.safetensors",
         Some(&read("wide/best/model.safetensors")),
@@ -189,11 +147,7 @@ fn broken_checkpoints() {
     let end = nan.len();
     nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     with("model.safetensors", Some(&nan), &["NaN"]);
-    place.fails(
-        1,
-        &["sample", "--checkpoint", "nowhere"],
-        &["no checkpoint nowhere"],
-    );
+    place.fails(1, &["sample", "--checkpoint", "nowhere"], &["no checkpoint nowhere"]);
     place.fails(1, &["sample"], &["no model in ./checkpoints"]);
 }
 
@@ -201,15 +155,7 @@ fn broken_checkpoints() {
 fn prompts_outside_the_vocabulary() {
     let place = Place::new();
     place.train_tiny("run", &[]);
-    let sample = [
-        "sample",
-        "--checkpoint",
-        "run",
-        "--length",
-        "8",
-        "--prompt",
-        "The €uro ☃",
-    ];
+    let sample = ["sample", "--checkpoint", "run", "--length", "8", "--prompt", "The €uro ☃"];
     place.fails(1, &sample, &["€", "U+20AC", "☃", "--unknown skip"]);
     let text = place.ok(&[&sample[..], &["--unknown", "skip"]].concat());
     assert!(text.starts_with("The uo "), "{text}");
@@ -223,11 +169,7 @@ fn folders_that_cannot_be_written() {
     place.file("file", "in the way");
     let out = ["train", "--corpus", "tide.txt", "--out"];
     place.fails(1, &[&out[..], &["file/run"]].concat(), &["file/run"]);
-    place.fails(
-        1,
-        &[&out[..], &["/proc/chargru"]].concat(),
-        &["/proc/chargru"],
-    );
+    place.fails(1, &[&out[..], &["/proc/chargru"]].concat(), &["/proc/chargru"]);
 }
 
 #[test]
@@ -242,12 +184,7 @@ fn a_run_is_never_overwritten_unasked() {
     }
     let kept = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
     assert!(before == kept);
-    assert_eq!(
-        place
-            .train_tiny("run", &["--seed", "2", "--overwrite"])
-            .code,
-        Some(0)
-    );
+    assert_eq!(place.train_tiny("run", &["--seed", "2", "--overwrite"]).code, Some(0));
     let replaced = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
     assert!(before != replaced);
 }

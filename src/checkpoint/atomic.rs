@@ -116,9 +116,8 @@ mod tests {
     }
 
     fn read(place: &Path) -> String {
-        existing(place).map_or_else(String::new, |p| {
-            fs::read_to_string(p.join("a")).unwrap_or_default()
-        })
+        existing(place)
+            .map_or_else(String::new, |p| fs::read_to_string(p.join("a")).unwrap_or_default())
     }
 
     #[test]
@@ -134,11 +133,7 @@ mod tests {
         assert_eq!(read(&place), "one");
         replace_folder(&place, |dir| put(dir, "two"))?;
         assert_eq!(read(&place), "two");
-        assert_eq!(
-            fs::read_dir(temp.path())?.count(),
-            1,
-            "nothing is left behind"
-        );
+        assert_eq!(fs::read_dir(temp.path())?.count(), 1, "nothing is left behind");
         Ok(())
     }
 

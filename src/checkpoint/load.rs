@@ -52,12 +52,7 @@ impl Checkpoint {
         let path = folder.join(WEIGHTS);
         let weights = read_tensors(&path, device)?;
         check_weights(&config, &weights).with_context(|| broken(&path))?;
-        Ok(Self {
-            folder,
-            config,
-            tokenizer,
-            weights,
-        })
+        Ok(Self { folder, config, tokenizer, weights })
     }
 
     /// The network, its weights fixed.
@@ -82,10 +77,7 @@ impl Checkpoint {
         let record: TrainingRecord =
             serde_json::from_slice(&read_text_file(&path)?).with_context(|| broken(&path))?;
         let tensors = read_tensors(&self.folder.join(TRAINING_TENSORS), device)?;
-        Ok(TrainingState {
-            record,
-            tensors: tensors.into_iter().collect(),
-        })
+        Ok(TrainingState { record, tensors: tensors.into_iter().collect() })
     }
 }
 
@@ -110,16 +102,12 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 fn broken(path: &Path) -> String {
-    format!(
-        "{} cannot be used: restore it from a copy, or train again",
-        path.display()
-    )
+    format!("{} cannot be used: restore it from a copy, or train again", path.display())
 }
 
 fn read_text_file(path: &Path) -> Result<Vec<u8>> {
-    let length = fs::metadata(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .len();
+    let length =
+        fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
     ensure!(
         length <= MAX_TEXT_FILE,
         "{} has {length} bytes, more than any checkpoint's ({MAX_TEXT_FILE})",
@@ -148,10 +136,7 @@ fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>>
                     .chunks_exact(4)
                     .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                     .collect();
-                ensure!(
-                    values.iter().all(|v| v.is_finite()),
-                    "{name} holds a NaN or an infinity"
-                );
+                ensure!(values.iter().all(|v| v.is_finite()), "{name} holds a NaN or an infinity");
                 let tensor = Tensor::from_vec(values, view.shape(), device)?;
                 Ok((name.to_string(), tensor))
             })
@@ -166,17 +151,14 @@ fn check_weights(config: &Config, weights: &HashMap<String, Tensor>) -> Result<(
     for (name, shape) in &expected {
         match weights.get(name) {
             None => bail!("it lacks the tensor {name} {shape:?} that {CONFIG} asks for"),
-            Some(tensor) if tensor.dims() != shape => bail!(
-                "{name} has shape {:?} but {CONFIG} asks for {shape:?}",
-                tensor.dims()
-            ),
+            Some(tensor) if tensor.dims() != shape => {
+                bail!("{name} has shape {:?} but {CONFIG} asks for {shape:?}", tensor.dims())
+            }
             Some(_) => {}
         }
     }
-    if let Some(extra) = weights
-        .keys()
-        .filter(|name| !expected.iter().any(|(known, _)| known == *name))
-        .min()
+    if let Some(extra) =
+        weights.keys().filter(|name| !expected.iter().any(|(known, _)| known == *name)).min()
     {
         bail!("it has a tensor {extra} that {CONFIG} knows nothing of");
     }

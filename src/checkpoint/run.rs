@@ -79,10 +79,7 @@ impl RunFolder {
             // A file system without locks: nothing to hold on to, and no reason to refuse.
             Err(TryLockError::Error(_)) => {}
         }
-        Ok(Self {
-            root: root.to_path_buf(),
-            _lock: lock,
-        })
+        Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
     pub fn root(&self) -> &Path {
@@ -102,10 +99,7 @@ impl RunFolder {
         self.ensure_space(snapshot)?;
         save(&self.last(), snapshot)?;
         recover(&self.best())?;
-        for result in [
-            fs::remove_dir_all(self.best()),
-            fs::remove_file(self.root.join(METRICS)),
-        ] {
+        for result in [fs::remove_dir_all(self.best()), fs::remove_file(self.root.join(METRICS))] {
             match result {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| {
@@ -171,10 +165,8 @@ impl RunFolder {
         if !path.exists() {
             return Ok(());
         }
-        let kept: Vec<Metrics> = read_metrics(&self.root)?
-            .into_iter()
-            .filter(|m| m.step <= step)
-            .collect();
+        let kept: Vec<Metrics> =
+            read_metrics(&self.root)?.into_iter().filter(|m| m.step <= step).collect();
         let mut bytes = Vec::new();
         for metrics in &kept {
             serde_json::to_writer(&mut bytes, metrics)?;
@@ -200,9 +192,7 @@ pub fn read_metrics(root: &Path) -> Result<Vec<Metrics>> {
 }
 
 fn holds_run(root: &Path) -> bool {
-    ["best", "last"]
-        .iter()
-        .any(|name| existing(&root.join(name)).is_some())
+    ["best", "last"].iter().any(|name| existing(&root.join(name)).is_some())
         || root.join(METRICS).exists()
 }
 

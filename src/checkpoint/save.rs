@@ -42,11 +42,8 @@ pub fn tensors_to_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
     let buffers = tensors
         .iter()
         .map(|(name, tensor)| {
-            let values: Vec<f32> = tensor
-                .to_device(&Device::Cpu)?
-                .to_dtype(DType::F32)?
-                .flatten_all()?
-                .to_vec1()?;
+            let values: Vec<f32> =
+                tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             Ok((name.as_str(), tensor.dims().to_vec(), bytes))
         })

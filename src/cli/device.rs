@@ -47,7 +47,5 @@ pub(crate) fn open(name: &str) -> Result<Device> {
 }
 
 fn unknown(name: &str) -> anyhow::Error {
-    wrong(format!(
-        "--device is '{name}': give cpu, cuda, cuda:N or metal"
-    ))
+    wrong(format!("--device is '{name}': give cpu, cuda, cuda:N or metal"))
 }

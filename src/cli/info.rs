@@ -23,21 +23,13 @@ pub(crate) struct InfoArgs {
 
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &Device::Cpu)?;
-    emit(&if args.json {
-        as_json(&checkpoint)
-    } else {
-        as_text(&checkpoint)
-    })
+    emit(&if args.json { as_json(&checkpoint) } else { as_text(&checkpoint) })
 }
 
 fn as_json(checkpoint: &Checkpoint) -> String {
     let config = &checkpoint.config;
-    let parameters: serde_json::Map<_, _> = config
-        .model
-        .parameters()
-        .into_iter()
-        .map(|(name, shape)| (name, json!(shape)))
-        .collect();
+    let parameters: serde_json::Map<_, _> =
+        config.model.parameters().into_iter().map(|(name, shape)| (name, json!(shape))).collect();
     let object = json!({
         "folder": checkpoint.folder,
         "chargru": config.chargru,
@@ -68,24 +60,13 @@ fn as_text(checkpoint: &Checkpoint) -> String {
             model.embedding,
             model.vocab,
             corpus.units,
-            if model.tie_weights {
-                ", tied weights"
-            } else {
-                ""
-            }
+            if model.tie_weights { ", tied weights" } else { "" }
         ),
     );
     line("corpus", {
-        let paths: Vec<String> = corpus
-            .paths
-            .iter()
-            .map(|p| p.display().to_string())
-            .collect();
-        let from = if paths.is_empty() {
-            "shipped with the program".to_string()
-        } else {
-            paths.join(" ")
-        };
+        let paths: Vec<String> = corpus.paths.iter().map(|p| p.display().to_string()).collect();
+        let from =
+            if paths.is_empty() { "shipped with the program".to_string() } else { paths.join(" ") };
         format!(
             "{} ({from}), {} characters, documents: {}",
             corpus.name,
@@ -94,14 +75,8 @@ fn as_text(checkpoint: &Checkpoint) -> String {
         )
     });
     line("", format!("sha256 {}", corpus.sha256));
-    line(
-        "split",
-        format!("the last {} validates", corpus.val_fraction),
-    );
-    line(
-        "trained",
-        format!("{} steps, {} epochs", progress.step, progress.epoch),
-    );
+    line("split", format!("the last {} validates", corpus.val_fraction));
+    line("trained", format!("{} steps, {} epochs", progress.step, progress.epoch));
     for (name, loss) in [
         ("train loss", progress.train_loss),
         ("val loss", progress.val_loss),
@@ -112,13 +87,7 @@ fn as_text(checkpoint: &Checkpoint) -> String {
         }
     }
     line("settings", config.training.to_string());
-    line(
-        "parameters",
-        format!(
-            "{} in all, float32",
-            grouped(model.parameter_count() as u64)
-        ),
-    );
+    line("parameters", format!("{} in all, float32", grouped(model.parameter_count() as u64)));
     for (name, shape) in model.parameters() {
         let count: usize = shape.iter().product();
         out.push_str(&format!(

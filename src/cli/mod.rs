@@ -74,11 +74,7 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<args::WrongArgument>() {
-                2
-            } else {
-                1
-            })
+            ExitCode::from(if error.is::<args::WrongArgument>() { 2 } else { 1 })
         }
     }
 }

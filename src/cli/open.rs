@@ -34,9 +34,7 @@ pub(crate) fn checkpoint(path: Option<&Path>, device: &Device) -> Result<Checkpo
 pub(crate) fn threads(count: Option<usize>) -> Result<()> {
     let Some(count) = count else { return Ok(()) };
     if !(1..=1024).contains(&count) {
-        return Err(wrong(format!(
-            "--threads is {count}: give a number from 1 to 1024"
-        )));
+        return Err(wrong(format!("--threads is {count}: give a number from 1 to 1024")));
     }
     rayon::ThreadPoolBuilder::new()
         .num_threads(count)

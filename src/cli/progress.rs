@@ -30,17 +30,11 @@ impl Progress {
             }
             bar
         });
-        Self {
-            bar,
-            last_line: Instant::now(),
-            loss: None,
-        }
+        Self { bar, last_line: Instant::now(), loss: None }
     }
 
     pub(crate) fn step(&mut self, report: &StepReport) {
-        let loss = self
-            .loss
-            .map_or(report.loss, |old| 0.95 * old + 0.05 * report.loss);
+        let loss = self.loss.map_or(report.loss, |old| 0.95 * old + 0.05 * report.loss);
         self.loss = Some(loss);
         let line = || {
             let step = match report.total_steps {

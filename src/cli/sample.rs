@@ -64,11 +64,8 @@ enum Unknown {
 }
 
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
-    let sampling = SamplingConfig {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-    };
+    let sampling =
+        SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     checked(sampling.validate())?;
     if args.num == 0 {
         return Err(wrong("--num is 0: give a number from 1"));
@@ -105,10 +102,8 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         Documents::Off | Documents::Files => "----\n",
     };
     let texts = generator.collect()?;
-    let ended: Vec<String> = texts
-        .iter()
-        .map(|text| with_final_newline(format!("{shown}{text}")))
-        .collect();
+    let ended: Vec<String> =
+        texts.iter().map(|text| with_final_newline(format!("{shown}{text}"))).collect();
     emit(&ended.join(between))
 }
 
@@ -181,9 +176,7 @@ fn read_prompt(args: &SampleArgs) -> Result<String> {
     }
     let from_stdin = || -> Result<String> {
         let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read the prompt from stdin")?;
+        std::io::stdin().read_to_string(&mut text).context("cannot read the prompt from stdin")?;
         Ok(text)
     };
     match &args.prompt_file {
@@ -200,8 +193,6 @@ fn read_prompt(args: &SampleArgs) -> Result<String> {
 fn rand_seed() -> u64 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |time| {
-            u64::from(time.subsec_nanos()) << 20 ^ time.as_secs()
-        });
+        .map_or(0, |time| u64::from(time.subsec_nanos()) << 20 ^ time.as_secs());
     now ^ u64::from(std::process::id()) << 40
 }

@@ -72,11 +72,7 @@ struct Span {
 impl Span {
     fn render(&self, json: bool) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
-        let mean = if self.predicted == 0 {
-            0.0
-        } else {
-            bits(self.nats) / self.predicted as f64
-        };
+        let mean = if self.predicted == 0 { 0.0 } else { bits(self.nats) / self.predicted as f64 };
         if json {
             let object = serde_json::json!({
                 "text": text,
@@ -87,10 +83,7 @@ impl Span {
             return format!("{object}\n");
         }
         // A line's end or a tab would break the table.
-        format!(
-            "{mean:8.4}  {}\n",
-            text.trim_end_matches('\n').escape_debug()
-        )
+        format!("{mean:8.4}  {}\n", text.trim_end_matches('\n').escape_debug())
     }
 }
 
@@ -125,9 +118,7 @@ fn spans<'a>(
 fn read(path: &Path, options: &crate::text::ReadOptions) -> Result<String> {
     if path == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read the text from stdin")?;
+        std::io::stdin().read_to_string(&mut text).context("cannot read the text from stdin")?;
         return Ok(text);
     }
     Ok(Corpus::read(&[path.to_path_buf()], options)?.into_text())

@@ -183,11 +183,7 @@ impl Settings {
         Job {
             model: ModelConfig {
                 cell: self.cell,
-                embedding: if self.tie_weights {
-                    self.hidden
-                } else {
-                    self.embedding
-                },
+                embedding: if self.tie_weights { self.hidden } else { self.embedding },
                 hidden: self.hidden,
                 layers: self.layers,
                 dropout: self.dropout,
@@ -196,10 +192,7 @@ impl Settings {
             },
             data: DataConfig {
                 paths: self.corpus.clone(),
-                read: ReadOptions {
-                    encoding: self.encoding,
-                    newlines: self.newlines,
-                },
+                read: ReadOptions { encoding: self.encoding, newlines: self.newlines },
                 vocabulary: VocabularyOptions {
                     units: self.units,
                     max_vocab: self.max_vocab,

@@ -62,15 +62,9 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     checked(job.validate())?;
     checked(job.train.precision.ensure_supported())?;
     let corpus = job.data.read_corpus()?;
-    let out = settings
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new(open::CHECKPOINTS).join(corpus.name()));
-    let policy = if args.overwrite {
-        Existing::Overwrite
-    } else {
-        Existing::Refuse
-    };
+    let out =
+        settings.out.clone().unwrap_or_else(|| Path::new(open::CHECKPOINTS).join(corpus.name()));
+    let policy = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
     // Before the text is prepared: a refusal should not take minutes.
     let folder = RunFolder::create(&out, policy)?;
     let trainer = match &args.init_from {
@@ -181,12 +175,8 @@ fn describe(trainer: &Trainer) {
     );
     let steps_per_epoch = data.batches.steps_per_epoch() as u64;
     let ends: Vec<String> = [
-        config
-            .total_steps(steps_per_epoch)
-            .map(|steps| format!("{} steps", grouped(steps))),
-        config
-            .time_limit
-            .map(|limit| humantime::format_duration(limit).to_string()),
+        config.total_steps(steps_per_epoch).map(|steps| format!("{} steps", grouped(steps))),
+        config.time_limit.map(|limit| humantime::format_duration(limit).to_string()),
     ]
     .into_iter()
     .flatten()
@@ -212,11 +202,7 @@ fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
             match event {
                 Event::Step(report) => progress.step(&report),
                 Event::Evaluated { metrics, improved } => progress.evaluated(metrics, improved),
-                Event::SampleDue {
-                    step,
-                    network,
-                    tokenizer,
-                } => {
+                Event::SampleDue { step, network, tokenizer } => {
                     let text = sample(network, tokenizer, documents, step)?;
                     progress.line(&format!("--- step {step}\n{text}\n---"));
                 }
@@ -252,10 +238,7 @@ fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
         Ending::Finished | Ending::Stopped => "done",
     };
     let loss = summary.best_val_loss.map_or_else(String::new, |loss| {
-        format!(
-            ", best validation loss {loss:.4} nats ({:.4} bits) per character",
-            bits(loss)
-        )
+        format!(", best validation loss {loss:.4} nats ({:.4} bits) per character", bits(loss))
     });
     eprintln!(
         "{why} after {} steps in {}{loss}",
@@ -284,7 +267,5 @@ fn sample(
         seed,
         ..GenerateConfig::default()
     };
-    Ok(Generator::new(network, tokenizer, &[], &config)?
-        .collect()?
-        .join("\n"))
+    Ok(Generator::new(network, tokenizer, &[], &config)?.collect()?.join("\n"))
 }

@@ -17,11 +17,8 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// Apart, because tanh needs `e^y - 1` exact near zero, where `2^n = 1`.
 #[inline(always)]
 fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
-    let rounded = simd.mul_add_e_f32s(
-        y,
-        simd.splat_f32s(std::f32::consts::LOG2_E),
-        simd.splat_f32s(ROUND),
-    );
+    let rounded =
+        simd.mul_add_e_f32s(y, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
     let n = simd.sub_f32s(rounded, simd.splat_f32s(ROUND));
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_HIGH), y);
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_LOW), r);
@@ -46,10 +43,7 @@ fn keep_nan<S: Simd>(simd: S, x: S::f32s, value: S::f32s) -> S::f32s {
 /// `e^x`, with x held within ±87.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let y = simd.max_f32s(
-        simd.min_f32s(x, simd.splat_f32s(87.0)),
-        simd.splat_f32s(-87.0),
-    );
+    let y = simd.max_f32s(simd.min_f32s(x, simd.splat_f32s(87.0)), simd.splat_f32s(-87.0));
     let (scale, expm1) = exp_parts(simd, y);
     keep_nan(simd, x, simd.mul_add_e_f32s(scale, expm1, scale))
 }
@@ -89,11 +83,7 @@ mod tests {
             let simd = isa.simd();
             for_vectors!(simd, self.1.len(), |j, n| {
                 let x = load(simd, self.1, j, n);
-                let y = if self.0 {
-                    tanh(simd, x)
-                } else {
-                    sigmoid(simd, x)
-                };
+                let y = if self.0 { tanh(simd, x) } else { sigmoid(simd, x) };
                 store(simd, self.1, j, n, y);
             });
         }
@@ -117,36 +107,22 @@ mod tests {
                 let (mut worst, mut at) = (0.0, 0.0);
                 for (&x, &y) in sweep.iter().zip(&got) {
                     let x64 = f64::from(x);
-                    let want = if is_tanh {
-                        x64.tanh()
-                    } else {
-                        1.0 / (1.0 + (-x64.max(-87.0)).exp())
-                    };
+                    let want =
+                        if is_tanh { x64.tanh() } else { 1.0 / (1.0 + (-x64.max(-87.0)).exp()) };
                     if ulp(y, want) > worst {
                         (worst, at) = (ulp(y, want), x);
                     }
                 }
                 println!("{level:?} tanh={is_tanh}: {worst:.3} ulp at {at}");
-                assert!(
-                    worst <= bound,
-                    "{level:?} tanh={is_tanh}: {worst} ulp at {at}"
-                );
+                assert!(worst <= bound, "{level:?} tanh={is_tanh}: {worst} ulp at {at}");
             }
         }
     }
 
     #[test]
     fn the_ends_are_finite_and_nan_stays() {
-        let ends = [
-            0.0,
-            -0.0,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::MAX,
-            f32::MIN,
-            1e-40,
-            f32::NAN,
-        ];
+        let ends =
+            [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, f32::NAN];
         for level in Level::all() {
             let (mut s, mut t) = (ends, ends);
             level.run(Map(false, &mut s));

@@ -147,10 +147,8 @@ mod x86 {
             for (words, x) in body.chunks_exact_mut(16).zip(row.chunks_exact(32)) {
                 // SAFETY: 32 floats are read from a slice of 32, 16 words written to a slice of 16.
                 unsafe {
-                    let (low, high) = (
-                        _mm512_loadu_ps(x.as_ptr()),
-                        _mm512_loadu_ps(x.as_ptr().add(16)),
-                    );
+                    let (low, high) =
+                        (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16)));
                     let words = words.as_mut_ptr();
                     _mm512_storeu_si512(
                         words.cast(),
@@ -159,15 +157,7 @@ mod x86 {
                 }
             }
             if whole < k {
-                super::round_rows(
-                    Rows {
-                        data: &row[whole..],
-                        stride: 0,
-                    },
-                    1,
-                    k - whole,
-                    tail,
-                );
+                super::round_rows(Rows { data: &row[whole..], stride: 0 }, 1, k - whole, tail);
             }
         }
     }

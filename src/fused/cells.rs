@@ -94,19 +94,8 @@ impl CellStep for Gru {
     #[inline(always)]
     fn forward<I: Isa>(&self, isa: I, step: Step, forward: Forward) {
         let (simd, h) = (isa.simd(), step.hidden_size);
-        let state = Rows {
-            data: step.h,
-            stride: h,
-        };
-        product(
-            isa,
-            state,
-            &step.weights[0],
-            step.gates,
-            3 * h,
-            true,
-            step.scratch,
-        );
+        let state = Rows { data: step.h, stride: h };
+        product(isa, state, &step.weights[0], step.gates, 3 * h, true, step.scratch);
         pointwise!(simd, step, |row, [r, z, _n], j, n| {
             let reset = sigmoid(simd, load(simd, r, j, n));
             store(simd, r, j, n, reset);
@@ -114,19 +103,8 @@ impl CellStep for Gru {
             let kept = simd.mul_f32s(reset, load(simd, &step.h[row.clone()], j, n));
             store(simd, &mut step.extra[row.clone()], j, n, kept);
         });
-        let kept = Rows {
-            data: step.extra,
-            stride: h,
-        };
-        product(
-            isa,
-            kept,
-            &step.weights[1],
-            &mut step.gates[2 * h..],
-            3 * h,
-            true,
-            step.scratch,
-        );
+        let kept = Rows { data: step.extra, stride: h };
+        product(isa, kept, &step.weights[1], &mut step.gates[2 * h..], 3 * h, true, step.scratch);
         pointwise!(simd, step, |row, [_r, z, candidate], j, n| {
             let c = tanh(simd, load(simd, candidate, j, n));
             store(simd, candidate, j, n, c);
@@ -143,48 +121,26 @@ impl CellStep for Gru {
         pointwise!(simd, step, |row, [_r, z, candidate], j, n| {
             let (zt, c) = (load(simd, z, j, n), load(simd, candidate, j, n));
             let state = load(simd, &step.h[row.clone()], j, n);
-            let d = simd.add_f32s(
-                load(simd, &grad[row.clone()], j, n),
-                load(simd, &dh[row.clone()], j, n),
-            );
-            let dz = simd.mul_f32s(
-                simd.mul_f32s(d, simd.sub_f32s(c, state)),
-                sigmoid_slope(simd, zt),
-            );
+            let d = simd
+                .add_f32s(load(simd, &grad[row.clone()], j, n), load(simd, &dh[row.clone()], j, n));
+            let dz =
+                simd.mul_f32s(simd.mul_f32s(d, simd.sub_f32s(c, state)), sigmoid_slope(simd, zt));
             let through = simd.mul_f32s(d, zt);
             store(simd, z, j, n, dz);
-            store(
-                simd,
-                candidate,
-                j,
-                n,
-                simd.mul_f32s(through, tanh_slope(simd, c)),
-            );
+            store(simd, candidate, j, n, simd.mul_f32s(through, tanh_slope(simd, c)));
             store(simd, &mut dh[row.clone()], j, n, simd.sub_f32s(d, through));
         });
         // room = d(r ∘ h)
-        let dn = Rows {
-            data: &step.gates[2 * h..],
-            stride: 3 * h,
-        };
+        let dn = Rows { data: &step.gates[2 * h..], stride: 3 * h };
         product(isa, dn, &step.weights[1], room, h, false, step.scratch);
         pointwise!(simd, step, |row, [r, _z, _n], j, n| {
             let (rt, state) = (load(simd, r, j, n), load(simd, &step.h[row.clone()], j, n));
             let d = load(simd, &room[row.clone()], j, n);
             let carried = simd.mul_add_e_f32s(d, rt, load(simd, &dh[row.clone()], j, n));
             store(simd, &mut dh[row.clone()], j, n, carried);
-            store(
-                simd,
-                r,
-                j,
-                n,
-                simd.mul_f32s(simd.mul_f32s(d, state), sigmoid_slope(simd, rt)),
-            );
+            store(simd, r, j, n, simd.mul_f32s(simd.mul_f32s(d, state), sigmoid_slope(simd, rt)));
         });
-        let drz = Rows {
-            data: step.gates,
-            stride: 3 * h,
-        };
+        let drz = Rows { data: step.gates, stride: 3 * h };
         product(isa, drz, &step.weights[0], dh, h, true, step.scratch);
     }
 }
@@ -198,39 +154,15 @@ impl CellStep for GruResetAfter {
     #[inline(always)]
     fn forward<I: Isa>(&self, isa: I, step: Step, forward: Forward) {
         let (simd, h) = (isa.simd(), step.hidden_size);
-        let state = Rows {
-            data: step.h,
-            stride: h,
-        };
-        product(
-            isa,
-            state,
-            &step.weights[0],
-            step.gates,
-            3 * h,
-            true,
-            step.scratch,
-        );
-        step.extra
-            .chunks_exact_mut(h)
-            .for_each(|row| row.copy_from_slice(forward.bias_n));
-        product(
-            isa,
-            state,
-            &step.weights[1],
-            step.extra,
-            h,
-            true,
-            step.scratch,
-        );
+        let state = Rows { data: step.h, stride: h };
+        product(isa, state, &step.weights[0], step.gates, 3 * h, true, step.scratch);
+        step.extra.chunks_exact_mut(h).for_each(|row| row.copy_from_slice(forward.bias_n));
+        product(isa, state, &step.weights[1], step.extra, h, true, step.scratch);
         pointwise!(simd, step, |row, [r, z, candidate], j, n| {
             let rt = sigmoid(simd, load(simd, r, j, n));
             let zt = sigmoid(simd, load(simd, z, j, n));
             let recurrent = load(simd, &step.extra[row.clone()], j, n);
-            let c = tanh(
-                simd,
-                simd.mul_add_e_f32s(rt, recurrent, load(simd, candidate, j, n)),
-            );
+            let c = tanh(simd, simd.mul_add_e_f32s(rt, recurrent, load(simd, candidate, j, n)));
             store(simd, r, j, n, rt);
             store(simd, z, j, n, zt);
             store(simd, candidate, j, n, c);
@@ -244,45 +176,26 @@ impl CellStep for GruResetAfter {
         let (simd, h) = (isa.simd(), step.hidden_size);
         let Backward { grad, dh, .. } = backward;
         pointwise!(simd, step, |row, [r, z, candidate], j, n| {
-            let (rt, zt, c) = (
-                load(simd, r, j, n),
-                load(simd, z, j, n),
-                load(simd, candidate, j, n),
-            );
+            let (rt, zt, c) =
+                (load(simd, r, j, n), load(simd, z, j, n), load(simd, candidate, j, n));
             let state = load(simd, &step.h[row.clone()], j, n);
             let recurrent = load(simd, &step.extra[row.clone()], j, n);
-            let d = simd.add_f32s(
-                load(simd, &grad[row.clone()], j, n),
-                load(simd, &dh[row.clone()], j, n),
-            );
-            let dz = simd.mul_f32s(
-                simd.mul_f32s(d, simd.sub_f32s(state, c)),
-                sigmoid_slope(simd, zt),
-            );
+            let d = simd
+                .add_f32s(load(simd, &grad[row.clone()], j, n), load(simd, &dh[row.clone()], j, n));
+            let dz =
+                simd.mul_f32s(simd.mul_f32s(d, simd.sub_f32s(state, c)), sigmoid_slope(simd, zt));
             let through = simd.mul_f32s(d, zt);
             let dn = simd.mul_f32s(simd.sub_f32s(d, through), tanh_slope(simd, c));
             let dr = simd.mul_f32s(simd.mul_f32s(dn, recurrent), sigmoid_slope(simd, rt));
             store(simd, r, j, n, dr);
             store(simd, z, j, n, dz);
             store(simd, candidate, j, n, dn);
-            store(
-                simd,
-                &mut step.extra[row.clone()],
-                j,
-                n,
-                simd.mul_f32s(dn, rt),
-            );
+            store(simd, &mut step.extra[row.clone()], j, n, simd.mul_f32s(dn, rt));
             store(simd, &mut dh[row.clone()], j, n, through);
         });
-        let drz = Rows {
-            data: step.gates,
-            stride: 3 * h,
-        };
+        let drz = Rows { data: step.gates, stride: 3 * h };
         product(isa, drz, &step.weights[0], dh, h, true, step.scratch);
-        let dn = Rows {
-            data: step.extra,
-            stride: h,
-        };
+        let dn = Rows { data: step.extra, stride: h };
         product(isa, dn, &step.weights[1], dh, h, true, step.scratch);
     }
 }
@@ -294,23 +207,9 @@ impl CellStep for Lstm {
     #[inline(always)]
     fn forward<I: Isa>(&self, isa: I, step: Step, forward: Forward) {
         let (simd, h) = (isa.simd(), step.hidden_size);
-        let state = Rows {
-            data: step.h,
-            stride: h,
-        };
-        product(
-            isa,
-            state,
-            &step.weights[0],
-            step.gates,
-            4 * h,
-            true,
-            step.scratch,
-        );
-        pointwise!(simd, step, |row,
-                                [input, forget, candidate, output],
-                                j,
-                                n| {
+        let state = Rows { data: step.h, stride: h };
+        product(isa, state, &step.weights[0], step.gates, 4 * h, true, step.scratch);
+        pointwise!(simd, step, |row, [input, forget, candidate, output], j, n| {
             let i = sigmoid(simd, load(simd, input, j, n));
             let f = sigmoid(simd, load(simd, forget, j, n));
             let g = tanh(simd, load(simd, candidate, j, n));
@@ -322,13 +221,7 @@ impl CellStep for Lstm {
             let kept = simd.mul_f32s(f, load(simd, &step.c[row.clone()], j, n));
             let c = simd.mul_add_e_f32s(i, g, kept);
             store(simd, &mut step.extra[row.clone()], j, n, c);
-            store(
-                simd,
-                &mut forward.out[row.clone()],
-                j,
-                n,
-                simd.mul_f32s(o, tanh(simd, c)),
-            );
+            store(simd, &mut forward.out[row.clone()], j, n, simd.mul_f32s(o, tanh(simd, c)));
         });
     }
 
@@ -336,27 +229,16 @@ impl CellStep for Lstm {
     fn backward<I: Isa>(&self, isa: I, step: Step, backward: Backward) {
         let (simd, h) = (isa.simd(), step.hidden_size);
         let Backward { grad, dh, dc, .. } = backward;
-        pointwise!(simd, step, |row,
-                                [input, forget, candidate, output],
-                                j,
-                                n| {
+        pointwise!(simd, step, |row, [input, forget, candidate, output], j, n| {
             let (i, f) = (load(simd, input, j, n), load(simd, forget, j, n));
             let (g, o) = (load(simd, candidate, j, n), load(simd, output, j, n));
             let squashed = tanh(simd, load(simd, &step.extra[row.clone()], j, n));
-            let d = simd.add_f32s(
-                load(simd, &grad[row.clone()], j, n),
-                load(simd, &dh[row.clone()], j, n),
-            );
+            let d = simd
+                .add_f32s(load(simd, &grad[row.clone()], j, n), load(simd, &dh[row.clone()], j, n));
             let through = simd.mul_f32s(simd.mul_f32s(d, o), tanh_slope(simd, squashed));
             let cell = simd.add_f32s(load(simd, &dc[row.clone()], j, n), through);
             let entered = load(simd, &step.c[row.clone()], j, n);
-            store(
-                simd,
-                input,
-                j,
-                n,
-                simd.mul_f32s(simd.mul_f32s(cell, g), sigmoid_slope(simd, i)),
-            );
+            store(simd, input, j, n, simd.mul_f32s(simd.mul_f32s(cell, g), sigmoid_slope(simd, i)));
             store(
                 simd,
                 forget,
@@ -380,10 +262,7 @@ impl CellStep for Lstm {
             );
             store(simd, &mut dc[row.clone()], j, n, simd.mul_f32s(cell, f));
         });
-        let gates = Rows {
-            data: step.gates,
-            stride: 4 * h,
-        };
+        let gates = Rows { data: step.gates, stride: 4 * h };
         product(isa, gates, &step.weights[0], dh, h, false, step.scratch);
     }
 }
@@ -395,19 +274,8 @@ impl CellStep for Rnn {
     #[inline(always)]
     fn forward<I: Isa>(&self, isa: I, step: Step, forward: Forward) {
         let (simd, h) = (isa.simd(), step.hidden_size);
-        let state = Rows {
-            data: step.h,
-            stride: h,
-        };
-        product(
-            isa,
-            state,
-            &step.weights[0],
-            step.gates,
-            h,
-            true,
-            step.scratch,
-        );
+        let state = Rows { data: step.h, stride: h };
+        product(isa, state, &step.weights[0], step.gates, h, true, step.scratch);
         pointwise!(simd, step, |row, [gate], j, n| {
             let next = tanh(simd, load(simd, gate, j, n));
             store(simd, gate, j, n, next);
@@ -420,22 +288,11 @@ impl CellStep for Rnn {
         let (simd, h) = (isa.simd(), step.hidden_size);
         let Backward { grad, dh, .. } = backward;
         pointwise!(simd, step, |row, [gate], j, n| {
-            let d = simd.add_f32s(
-                load(simd, &grad[row.clone()], j, n),
-                load(simd, &dh[row.clone()], j, n),
-            );
-            store(
-                simd,
-                gate,
-                j,
-                n,
-                simd.mul_f32s(d, tanh_slope(simd, load(simd, gate, j, n))),
-            );
+            let d = simd
+                .add_f32s(load(simd, &grad[row.clone()], j, n), load(simd, &dh[row.clone()], j, n));
+            store(simd, gate, j, n, simd.mul_f32s(d, tanh_slope(simd, load(simd, gate, j, n))));
         });
-        let gates = Rows {
-            data: step.gates,
-            stride: h,
-        };
+        let gates = Rows { data: step.gates, stride: h };
         product(isa, gates, &step.weights[0], dh, h, false, step.scratch);
     }
 }

@@ -82,11 +82,8 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> Outer<'_, B> {
         // As many tasks for each thread, and none much longer than another.
         let tile = self.level.tile_rows();
         let strips = self.m.div_ceil(tile);
-        let tasks = self
-            .m
-            .div_ceil(ROWS)
-            .next_multiple_of(rayon::current_num_threads())
-            .min(strips);
+        let tasks =
+            self.m.div_ceil(ROWS).next_multiple_of(rayon::current_num_threads()).min(strips);
         let out = Shared::new(out);
         (0..tasks).into_par_iter().for_each(|i| {
             let row = |i: usize| self.m.min(i * strips / tasks * tile);
@@ -204,10 +201,7 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
         let n = self.outer.n;
         let rows = self.out.len() / n;
         let panels = n.div_ceil(I::NR);
-        let blocks = self
-            .blocks
-            .iter()
-            .zip(self.packed.chunks_exact(panels * KC * I::NR));
+        let blocks = self.blocks.iter().zip(self.packed.chunks_exact(panels * KC * I::NR));
         for (block, (&depth, packed)) in blocks.enumerate() {
             self.lay_out(isa, depth);
             let words = depth.1.div_ceil(I::WORD);
@@ -247,23 +241,13 @@ pub fn scatter(level: Level, ids: &[u32], rows: &[f32], width: usize, sums: &mut
     sums.par_chunks_mut(width).for_each(|row| row.fill(0.0));
     assert!(
         rows.len() >= ids.len() * width
-            && ids
-                .iter()
-                .all(|&id| (id as usize + 1) * width <= sums.len())
+            && ids.iter().all(|&id| (id as usize + 1) * width <= sums.len())
     );
     let sums = Shared::new(sums);
-    (0..width.div_ceil(COLUMNS))
-        .into_par_iter()
-        .for_each(|chunk| {
-            let columns = chunk * COLUMNS..width.min((chunk + 1) * COLUMNS);
-            level.run(ScatterColumns {
-                ids,
-                rows,
-                width,
-                columns,
-                sums,
-            });
-        });
+    (0..width.div_ceil(COLUMNS)).into_par_iter().for_each(|chunk| {
+        let columns = chunk * COLUMNS..width.min((chunk + 1) * COLUMNS);
+        level.run(ScatterColumns { ids, rows, width, columns, sums });
+    });
 }
 
 struct ScatterColumns<'a> {
@@ -284,18 +268,9 @@ impl Task for ScatterColumns<'_> {
             let row = &row[self.columns.clone()];
             // SAFETY: inside by `scatter`'s assertion; no other task has these columns, and the
             // part of the last turn is gone.
-            let sum = unsafe {
-                self.sums
-                    .part(id as usize * self.width + self.columns.start, len)
-            };
+            let sum = unsafe { self.sums.part(id as usize * self.width + self.columns.start, len) };
             for_vectors!(simd, len, |j, n| {
-                store(
-                    simd,
-                    sum,
-                    j,
-                    n,
-                    simd.add_f32s(load(simd, sum, j, n), load(simd, row, j, n)),
-                );
+                store(simd, sum, j, n, simd.add_f32s(load(simd, sum, j, n), load(simd, row, j, n)));
             });
         }
     }

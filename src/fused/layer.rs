@@ -57,10 +57,7 @@ impl Layer {
             sizes,
             ids,
             resets: resets.map(tensors::flags).transpose()?,
-            parameters: parameters
-                .into_iter()
-                .map(Tensor::contiguous)
-                .collect::<Result<_>>()?,
+            parameters: parameters.into_iter().map(Tensor::contiguous).collect::<Result<_>>()?,
         })
     }
 
@@ -72,27 +69,15 @@ impl Layer {
         hidden: &mut [f32],
         buffers: &mut Buffers,
     ) -> Result<()> {
-        let Sizes {
-            h,
-            i,
-            gates: width,
-            source_rows,
-            ..
-        } = self.sizes;
+        let Sizes { h, i, gates: width, source_rows, .. } = self.sizes;
         let (cells, level) = (self.sizes.cells(), self.level);
         let [weight_ih, weight_hh, bias_ih] = [0, 1, 2].map(|i| &self.parameters[i]);
-        let weights = Weights {
-            weight_ih,
-            weight_hh,
-            bias_ih,
-            bias_hh: self.parameters.get(3),
-        };
+        let weights = Weights { weight_ih, weight_hh, bias_ih, bias_hh: self.parameters.get(3) };
         let (bias, bias_n) = weights.biases(self.cell)?;
         let input = &mut buffers.input_weights;
         input.pack(level, &floats(weight_ih)?, Order::Columns, i, width);
         let recurrent = &mut buffers.recurrent_weights;
-        self.cell
-            .pack_recurrent(level, &floats(weight_hh)?, h, true, recurrent);
+        self.cell.pack_recurrent(level, &floats(weight_hh)?, h, true, recurrent);
         let gates = buffers.gates.resized(cells * width);
         let table = match self.ids {
             Some(_) => buffers.table.resized(source_rows * width),
@@ -142,14 +127,11 @@ impl Layer {
         grad_cell: &[f32],
         buffers: &mut Buffers,
     ) -> Result<Vec<f32>> {
-        let Sizes {
-            b, h, gates: width, ..
-        } = self.sizes;
+        let Sizes { b, h, gates: width, .. } = self.sizes;
         let cells = self.sizes.cells();
         let recurrent = &mut buffers.recurrent_weights;
         let weight_hh = floats(&self.parameters[1])?;
-        self.cell
-            .pack_recurrent(self.level, &weight_hh, h, false, recurrent);
+        self.cell.pack_recurrent(self.level, &weight_hh, h, false, recurrent);
         let mut grad_state = vec![0.0; inputs.state.len()];
         let pass = Pass {
             sizes: self.sizes,
@@ -182,13 +164,7 @@ impl Layer {
         grad_source: Option<&mut [f32]>,
         buffers: &mut Buffers,
     ) -> Result<Vec<Vec<f32>>> {
-        let Sizes {
-            h,
-            i,
-            gates: width,
-            source_rows,
-            ..
-        } = self.sizes;
+        let Sizes { h, i, gates: width, source_rows, .. } = self.sizes;
         let (cells, level) = (self.sizes.cells(), self.level);
         let gates = &buffers.gates[..cells * width];
         let extra = &buffers.extra[..cells * h];
@@ -207,10 +183,7 @@ impl Layer {
         let mut weight_ih = vec![0.0; width * i];
         Outer {
             level,
-            a: Rows {
-                data: grads,
-                stride: width,
-            },
+            a: Rows { data: grads, stride: width },
             m: width,
             b: |row: usize| &inputs.source[row * i..][..i],
             n: i,
@@ -245,9 +218,7 @@ impl Layer {
         extra: &[f32],
         packed: &mut Buffer,
     ) -> Vec<f32> {
-        let Sizes {
-            b, h, gates: width, ..
-        } = self.sizes;
+        let Sizes { b, h, gates: width, .. } = self.sizes;
         let (level, k) = (self.level, self.sizes.cells());
         let zeros = vec![0.0; h];
         let entered = |row: usize| match &self.resets {
@@ -264,34 +235,12 @@ impl Layer {
             Cell::Lstm | Cell::Rnn => width,
         };
         let (first, candidate) = sum.split_at_mut(m * h);
-        Outer {
-            level,
-            a: rows(gates, width),
-            m,
-            b: entered,
-            n: h,
-            k,
-        }
-        .write(packed, first);
+        Outer { level, a: rows(gates, width), m, b: entered, n: h, k }.write(packed, first);
         match self.cell {
-            Cell::Gru => Outer {
-                level,
-                a: rows(&gates[m..], width),
-                m: h,
-                b: kept,
-                n: h,
-                k,
-            }
-            .write(packed, candidate),
-            Cell::GruResetAfter => Outer {
-                level,
-                a: rows(extra, h),
-                m: h,
-                b: entered,
-                n: h,
-                k,
-            }
-            .write(packed, candidate),
+            Cell::Gru => Outer { level, a: rows(&gates[m..], width), m: h, b: kept, n: h, k }
+                .write(packed, candidate),
+            Cell::GruResetAfter => Outer { level, a: rows(extra, h), m: h, b: entered, n: h, k }
+                .write(packed, candidate),
             Cell::Lstm | Cell::Rnn => {}
         }
         sum

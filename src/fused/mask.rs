@@ -37,13 +37,10 @@ impl Mask {
 
     /// `values = values ∘ mask`
     pub fn apply(&self, values: &mut [f32]) {
-        values
-            .par_chunks_mut(CHUNK)
-            .zip(self.kept.par_chunks(CHUNK))
-            .for_each(|(values, kept)| {
-                for (value, kept) in values.iter_mut().zip(kept) {
-                    *value *= self.factor(*kept);
-                }
-            });
+        values.par_chunks_mut(CHUNK).zip(self.kept.par_chunks(CHUNK)).for_each(|(values, kept)| {
+            for (value, kept) in values.iter_mut().zip(kept) {
+                *value *= self.factor(*kept);
+            }
+        });
     }
 }

@@ -54,14 +54,7 @@ impl Panels {
             .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
             .enumerate()
             .for_each(|(p, out)| {
-                level.run(Pack {
-                    source,
-                    order,
-                    k,
-                    n,
-                    first: p * width,
-                    out,
-                });
+                level.run(Pack { source, order, k, n, first: p * width, out });
             });
     }
 }
@@ -84,14 +77,7 @@ impl Task for Pack<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self {
-            source,
-            order,
-            k,
-            n,
-            first,
-            out,
-        } = self;
+        let Self { source, order, k, n, first, out } = self;
         let columns = I::NR.min(n - first);
         let zeros = vec![0.0; columns];
         match order {
@@ -111,10 +97,7 @@ impl Task for Pack<'_> {
                 let (mut scratch, step) = (Buffer::default(), 16 * I::WORD);
                 for (block, rows) in out.chunks_mut(16 * I::NR).enumerate() {
                     let from = block * step;
-                    let lines = Rows {
-                        data: &source[first * k + from..],
-                        stride: k,
-                    };
+                    let lines = Rows { data: &source[first * k + from..], stride: k };
                     let lines = isa.operand(lines, columns, step.min(k - from), &mut scratch);
                     for j in 0..columns {
                         let at = (first + j) * k + from;
@@ -195,13 +178,7 @@ pub fn project(
     n: usize,
     out: &mut [f32],
 ) {
-    struct Project<'a>(
-        Rows<'a>,
-        &'a Panels,
-        Option<&'a [f32]>,
-        usize,
-        &'a mut [f32],
-    );
+    struct Project<'a>(Rows<'a>, &'a Panels, Option<&'a [f32]>, usize, &'a mut [f32]);
     impl Task for Project<'_> {
         type Output = ();
 
@@ -209,30 +186,16 @@ pub fn project(
         fn run<I: Isa>(self, isa: I) {
             let Self(x, panels, bias, n, out) = self;
             if let Some(bias) = bias {
-                out.chunks_exact_mut(n)
-                    .for_each(|row| row.copy_from_slice(bias));
+                out.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias));
             }
-            product(
-                isa,
-                x,
-                panels,
-                out,
-                n,
-                bias.is_some(),
-                &mut Buffer::default(),
-            );
+            product(isa, x, panels, out, n, bias.is_some(), &mut Buffer::default());
         }
     }
     // 64 rows: they and one panel fit the second-level cache.
-    out.par_chunks_mut(64 * n)
-        .enumerate()
-        .for_each(|(chunk, out)| {
-            let x = Rows {
-                data: &x[chunk * 64 * k..],
-                stride: k,
-            };
-            level.run(Project(x, panels, bias, n, out));
-        });
+    out.par_chunks_mut(64 * n).enumerate().for_each(|(chunk, out)| {
+        let x = Rows { data: &x[chunk * 64 * k..], stride: k };
+        level.run(Project(x, panels, bias, n, out));
+    });
 }
 
 #[cfg(test)]
@@ -246,15 +209,7 @@ mod tests {
         #[inline(always)]
         fn run<I: Isa>(self, isa: I) {
             let stride = self.1.n;
-            product(
-                isa,
-                self.0,
-                self.1,
-                self.2,
-                stride,
-                self.3,
-                &mut Buffer::default(),
-            );
+            product(isa, self.0, self.1, self.2, stride, self.3, &mut Buffer::default());
         }
     }
 
@@ -276,28 +231,15 @@ mod tests {
         levels.extend(Level::choose(crate::fused::Precision::Bf16));
         for level in levels {
             let tolerance = if level.word() == 2 { 1e-2 } else { 1e-6 };
-            for (m, k, n) in [
-                (1, 1, 1),
-                (3, 2, 7),
-                (4, 5, 24),
-                (8, 16, 48),
-                (9, 33, 49),
-                (17, 1025, 97),
-            ] {
+            for (m, k, n) in
+                [(1, 1, 1), (3, 2, 7), (4, 5, 24), (8, 16, 48), (9, 33, 49), (17, 1025, 97)]
+            {
                 let (a, b, c) = (numbers(m * k, 1), numbers(k * n, 2), numbers(m * n, 3));
                 for (order, accumulate) in [(Order::Rows, false), (Order::Columns, true)] {
                     let mut panels = Panels::default();
                     panels.pack(level, &b, order, k, n);
                     let mut got = c.clone();
-                    level.run(Product(
-                        Rows {
-                            data: &a,
-                            stride: k,
-                        },
-                        &panels,
-                        &mut got,
-                        accumulate,
-                    ));
+                    level.run(Product(Rows { data: &a, stride: k }, &panels, &mut got, accumulate));
                     for i in 0..m {
                         for j in 0..n {
                             let term = |q| {
@@ -307,11 +249,7 @@ mod tests {
                                 };
                                 f64::from(a[i * k + q]) * f64::from(b)
                             };
-                            let start = if accumulate {
-                                f64::from(c[i * n + j])
-                            } else {
-                                0.0
-                            };
+                            let start = if accumulate { f64::from(c[i * n + j]) } else { 0.0 };
                             let want = start + (0..k).map(term).sum::<f64>();
                             let error =
                                 (f64::from(got[i * n + j]) - want).abs() / (k as f64).sqrt();

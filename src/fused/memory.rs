@@ -57,20 +57,12 @@ unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {
     pub fn new(data: &'a mut [f32]) -> Self {
-        Self {
-            start: data.as_mut_ptr(),
-            len: data.len(),
-            owner: std::marker::PhantomData,
-        }
+        Self { start: data.as_mut_ptr(), len: data.len(), owner: std::marker::PhantomData }
     }
 
     /// Of data that is only read: [`Shared::part`] must not be called.
     pub fn read_only(data: &'a [f32]) -> Self {
-        Self {
-            start: data.as_ptr().cast_mut(),
-            len: data.len(),
-            owner: std::marker::PhantomData,
-        }
+        Self { start: data.as_ptr().cast_mut(), len: data.len(), owner: std::marker::PhantomData }
     }
 
     /// Elements `first..first + len`.

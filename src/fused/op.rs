@@ -36,15 +36,9 @@ impl CustomOp3 for Sequence {
         let sizes = self.layer.sizes;
         let mut hidden = vec![0.0; sizes.cells() * sizes.h];
         let mut buffers = self.workspace.begin();
-        self.layer
-            .forward(source, state, &mut hidden, &mut buffers)?;
-        self.passes
-            .forward
-            .store(self.workspace.finish(buffers), Ordering::Relaxed);
-        Ok((
-            CpuStorage::F32(hidden),
-            Shape::from((sizes.t, sizes.b, sizes.h)),
-        ))
+        self.layer.forward(source, state, &mut hidden, &mut buffers)?;
+        self.passes.forward.store(self.workspace.finish(buffers), Ordering::Relaxed);
+        Ok((CpuStorage::F32(hidden), Shape::from((sizes.t, sizes.b, sizes.h))))
     }
 
     fn bwd(
@@ -56,9 +50,7 @@ impl CustomOp3 for Sequence {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
-        let mut buffers = self
-            .workspace
-            .resume(self.passes.forward.load(Ordering::Relaxed))?;
+        let mut buffers = self.workspace.resume(self.passes.forward.load(Ordering::Relaxed))?;
         let grad_cell = match buffers.grad_cell.take() {
             Some(grad) => floats(&grad)?.to_vec(),
             None => Vec::new(),
@@ -66,14 +58,9 @@ impl CustomOp3 for Sequence {
         let mut grad_source = source.track_op().then(|| vec![0.0; source.elem_count()]);
         let (grad_state, grads) = {
             let (source, hidden, state) = (floats(source)?, floats(hidden)?, floats(state)?);
-            let inputs = Inputs {
-                source: &source,
-                state: &state,
-                hidden: &hidden,
-            };
+            let inputs = Inputs { source: &source, state: &state, hidden: &hidden };
             let (grad, wanted) = (floats(&grad)?, grad_source.as_deref_mut());
-            self.layer
-                .backward(&inputs, &grad, &grad_cell, wanted, &mut buffers)?
+            self.layer.backward(&inputs, &grad, &grad_cell, wanted, &mut buffers)?
         };
         let like = tensors::like;
         buffers.grads = grads
@@ -81,16 +68,11 @@ impl CustomOp3 for Sequence {
             .zip(&self.layer.parameters)
             .map(|(grad, parameter)| like(grad, parameter).map(Some))
             .collect::<Result<_>>()?;
-        self.passes
-            .backward
-            .store(self.workspace.finish(buffers), Ordering::Relaxed);
+        self.passes.backward.store(self.workspace.finish(buffers), Ordering::Relaxed);
         Ok((
             grad_source.map(|grad| like(grad, source)).transpose()?,
             Some(tokens.zeros_like()?),
-            state
-                .track_op()
-                .then(|| like(grad_state, state))
-                .transpose()?,
+            state.track_op().then(|| like(grad_state, state)).transpose()?,
         ))
     }
 }

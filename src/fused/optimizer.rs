@@ -66,10 +66,7 @@ pub fn adamw(
     }
     param.inplace_op2(
         &grad.contiguous()?,
-        &Update {
-            moments: Mutex::new((first, second)),
-            step: *step,
-        },
+        &Update { moments: Mutex::new((first, second)), step: *step },
     )
 }
 
@@ -95,10 +92,7 @@ impl InplaceOp2 for Update<'_> {
         else {
             bail!("adamw was given a parameter that is not contiguous float32");
         };
-        let mut moments = self
-            .moments
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut moments = self.moments.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let (first, second) = &mut *moments;
         let s = &self.step;
         let decay = (1.0 - s.lr * s.weight_decay) as f32;
@@ -110,16 +104,10 @@ impl InplaceOp2 for Update<'_> {
         param[start..end]
             .par_chunks_mut(BLOCK)
             .zip(grad.par_chunks(BLOCK))
-            .zip(
-                first
-                    .par_chunks_mut(BLOCK)
-                    .zip(second.par_chunks_mut(BLOCK)),
-            )
+            .zip(first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK)))
             .for_each(|((param, grad), (first, second))| {
-                for ((p, g), (m, v)) in param
-                    .iter_mut()
-                    .zip(grad)
-                    .zip(first.iter_mut().zip(second.iter_mut()))
+                for ((p, g), (m, v)) in
+                    param.iter_mut().zip(grad).zip(first.iter_mut().zip(second.iter_mut()))
                 {
                     let g = g * scale;
                     *m = beta1 * *m + rest1 * g;

@@ -37,11 +37,7 @@ pub fn readout_loss(
     let level = Level::choose(precision)?;
     let readout = Readout::new(level, [t, b, h], weight, bias, targets)?;
     let (tokens, passes) = taps::tokens(workspace, &readout.parameters)?;
-    let op = ReadoutOp {
-        readout,
-        workspace: workspace.clone(),
-        passes,
-    };
+    let op = ReadoutOp { readout, workspace: workspace.clone(), passes };
     hidden.contiguous()?.apply_op2(&tokens, op)
 }
 
@@ -74,33 +70,16 @@ impl Task for Block<'_> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let (simd, v) = (isa.simd(), self.bias.len());
-        self.grad
-            .chunks_exact_mut(v)
-            .for_each(|row| row.copy_from_slice(self.bias));
-        product(
-            isa,
-            self.hidden,
-            self.panels,
-            self.grad,
-            v,
-            true,
-            &mut Buffer::default(),
-        );
-        for ((row, &target), nats) in self
-            .grad
-            .chunks_exact_mut(v)
-            .zip(self.targets)
-            .zip(self.nats)
+        self.grad.chunks_exact_mut(v).for_each(|row| row.copy_from_slice(self.bias));
+        product(isa, self.hidden, self.panels, self.grad, v, true, &mut Buffer::default());
+        for ((row, &target), nats) in self.grad.chunks_exact_mut(v).zip(self.targets).zip(self.nats)
         {
             // A NaN anywhere must reach the loss; it does through the sum.
             let top = row.iter().copied().fold(f32::MIN, f32::max);
             let target_logit = row[target as usize];
             let mut sums = simd.splat_f32s(0.0);
             for_vectors!(simd, v, |j, n| {
-                let e = exp(
-                    simd,
-                    simd.sub_f32s(load(simd, row, j, n), simd.splat_f32s(top)),
-                );
+                let e = exp(simd, simd.sub_f32s(load(simd, row, j, n), simd.splat_f32s(top)));
                 store(simd, row, j, n, e);
                 // Lanes beyond the row are stored nowhere: read back, they are zero.
                 sums = simd.add_f32s(sums, load(simd, row, j, n));
@@ -130,10 +109,7 @@ impl Readout {
         tensors::expect("readout weight", weight, &[v, h])?;
         tensors::expect("readout bias", bias, &[v])?;
         if targets.dims() != [t, b] {
-            bail!(
-                "targets must be [T, B] = [{t}, {b}], got {:?}",
-                targets.dims()
-            );
+            bail!("targets must be [T, B] = [{t}, {b}], got {:?}", targets.dims());
         }
         Ok(Self {
             level,
@@ -148,9 +124,7 @@ impl Readout {
     pub fn forward(&self, hidden: &[f32], buffers: &mut Buffers) -> Result<f32> {
         let (h, v, rows) = (self.h, self.v, self.targets.len());
         let (weight, bias) = (floats(&self.parameters[0])?, floats(&self.parameters[1])?);
-        buffers
-            .input_weights
-            .pack(self.level, &weight, Order::Columns, h, v);
+        buffers.input_weights.pack(self.level, &weight, Order::Columns, h, v);
         let panels = &buffers.input_weights;
         let (grad, nats) = buffers.gates.resized(rows * (v + 1)).split_at_mut(rows * v);
         let blocks = grad
@@ -158,20 +132,9 @@ impl Readout {
             .zip(nats.par_chunks_mut(64))
             .zip(self.targets.par_chunks(64));
         blocks.enumerate().for_each(|(i, ((grad, nats), targets))| {
-            let hidden = Rows {
-                data: &hidden[i * 64 * h..],
-                stride: h,
-            };
+            let hidden = Rows { data: &hidden[i * 64 * h..], stride: h };
             let share = 1.0 / rows as f32;
-            self.level.run(Block {
-                hidden,
-                panels,
-                bias: &bias,
-                targets,
-                share,
-                grad,
-                nats,
-            });
+            self.level.run(Block { hidden, panels, bias: &bias, targets, share, grad, nats });
         });
         Ok((nats.iter().map(|&x| f64::from(x)).sum::<f64>() / rows as f64) as f32)
     }
@@ -190,32 +153,12 @@ impl Readout {
             grad.par_iter_mut().for_each(|g| *g *= scale);
         }
         let weight = floats(&self.parameters[0])?;
-        buffers
-            .input_weights
-            .pack(self.level, &weight, Order::Rows, v, h);
-        project(
-            self.level,
-            grad,
-            v,
-            &buffers.input_weights,
-            None,
-            h,
-            grad_hidden,
-        );
+        buffers.input_weights.pack(self.level, &weight, Order::Rows, v, h);
+        project(self.level, grad, v, &buffers.input_weights, None, h, grad_hidden);
         let mut grad_weight = vec![0.0; v * h];
         let row = |row: usize| &hidden[row * h..][..h];
-        Outer {
-            level: self.level,
-            a: Rows {
-                data: grad,
-                stride: v,
-            },
-            m: v,
-            b: row,
-            n: h,
-            k: rows,
-        }
-        .write(&mut buffers.packed, &mut grad_weight);
+        Outer { level: self.level, a: Rows { data: grad, stride: v }, m: v, b: row, n: h, k: rows }
+            .write(&mut buffers.packed, &mut grad_weight);
         Ok([grad_weight, gradients::column_sums(grad, v)])
     }
 }
@@ -241,9 +184,7 @@ impl CustomOp2 for ReadoutOp {
         let mut buffers = self.workspace.begin();
         let hidden = tensors::slice(hidden, layout)?;
         let loss = self.readout.forward(hidden, &mut buffers)?;
-        self.passes
-            .forward
-            .store(self.workspace.finish(buffers), Ordering::Relaxed);
+        self.passes.forward.store(self.workspace.finish(buffers), Ordering::Relaxed);
         Ok((CpuStorage::F32(vec![loss]), Shape::from(())))
     }
 
@@ -254,9 +195,7 @@ impl CustomOp2 for ReadoutOp {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut buffers = self
-            .workspace
-            .resume(self.passes.forward.load(Ordering::Relaxed))?;
+        let mut buffers = self.workspace.resume(self.passes.forward.load(Ordering::Relaxed))?;
         let mut grad_hidden = vec![0.0; hidden.elem_count()];
         let grads = self.readout.backward(
             &floats(hidden)?,
@@ -269,12 +208,7 @@ impl CustomOp2 for ReadoutOp {
             .zip(&self.readout.parameters)
             .map(|(grad, parameter)| tensors::like(grad, parameter).map(Some))
             .collect::<Result<_>>()?;
-        self.passes
-            .backward
-            .store(self.workspace.finish(buffers), Ordering::Relaxed);
-        Ok((
-            Some(tensors::like(grad_hidden, hidden)?),
-            Some(tokens.zeros_like()?),
-        ))
+        self.passes.backward.store(self.workspace.finish(buffers), Ordering::Relaxed);
+        Ok((Some(tensors::like(grad_hidden, hidden)?), Some(tokens.zeros_like()?)))
     }
 }

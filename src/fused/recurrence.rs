@@ -72,16 +72,10 @@ impl Pass<'_> {
         let Some(resets) = self.resets_at(t, first, rows) else {
             return before;
         };
-        for ((row, before), &reset) in room
-            .chunks_exact_mut(h)
-            .zip(before.chunks_exact(h))
-            .zip(resets)
+        for ((row, before), &reset) in
+            room.chunks_exact_mut(h).zip(before.chunks_exact(h)).zip(resets)
         {
-            if reset == 0 {
-                row.copy_from_slice(before)
-            } else {
-                row.fill(0.0)
-            }
+            if reset == 0 { row.copy_from_slice(before) } else { row.fill(0.0) }
         }
         room
     }
@@ -106,19 +100,8 @@ impl<C: CellStep> Task for ForwardBlock<'_, C> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self {
-            pass,
-            first,
-            rows,
-            cell,
-        } = self;
-        let Sizes {
-            t: steps,
-            b,
-            h,
-            gates: width,
-            ..
-        } = pass.sizes;
+        let Self { pass, first, rows, cell } = self;
+        let Sizes { t: steps, b, h, gates: width, .. } = pass.sizes;
         let (mut h_room, mut c_room) = (vec![0.0; rows * h], vec![0.0; rows * h]);
         let mut scratch = Buffer::default();
         let (h_given, c_given) = pass.state.split_at(b * h);
@@ -152,14 +135,7 @@ impl<C: CellStep> Task for ForwardBlock<'_, C> {
                 c: c_in,
                 scratch: &mut scratch,
             };
-            cell.forward(
-                isa,
-                step,
-                Forward {
-                    bias_n: pass.bias_n,
-                    out,
-                },
-            );
+            cell.forward(isa, step, Forward { bias_n: pass.bias_n, out });
         }
     }
 }
@@ -189,20 +165,9 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self {
-            backward,
-            first,
-            rows,
-            cell,
-        } = self;
+        let Self { backward, first, rows, cell } = self;
         let pass = backward.pass;
-        let Sizes {
-            t: steps,
-            b,
-            h,
-            gates: width,
-            ..
-        } = pass.sizes;
+        let Sizes { t: steps, b, h, gates: width, .. } = pass.sizes;
         let [mut h_room, mut c_room, mut room] = std::array::from_fn(|_| vec![0.0; rows * h]);
         let mut scratch = Buffer::default();
         let (h_given, c_given) = pass.state.split_at(b * h);
@@ -246,28 +211,13 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
                 scratch: &mut scratch,
             };
             let grad = &backward.grad[(t * b + first) * h..][..rows * h];
-            cell.backward(
-                isa,
-                step,
-                Backward {
-                    grad,
-                    dh,
-                    dc,
-                    room: &mut room,
-                },
-            );
-            for (row, &reset) in pass
-                .resets_at(t, first, rows)
-                .unwrap_or_default()
-                .iter()
-                .enumerate()
+            cell.backward(isa, step, Backward { grad, dh, dc, room: &mut room });
+            for (row, &reset) in
+                pass.resets_at(t, first, rows).unwrap_or_default().iter().enumerate()
             {
                 if reset != 0 {
                     dh[row * h..][..h].fill(0.0);
-                    dc.chunks_exact_mut(h)
-                        .nth(row)
-                        .unwrap_or_default()
-                        .fill(0.0);
+                    dc.chunks_exact_mut(h).nth(row).unwrap_or_default().fill(0.0);
                 }
             }
             // SAFETY: as above; the cell's borrows have ended.
@@ -282,15 +232,9 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
                 .zip(gates.chunks_exact(width).zip(extra.chunks_exact(h)))
             {
                 let (gate_sums, extra_sums) = sums.split_at_mut(width);
-                gate_sums
-                    .iter_mut()
-                    .zip(gates)
-                    .for_each(|(sum, g)| *sum += g);
+                gate_sums.iter_mut().zip(gates).for_each(|(sum, g)| *sum += g);
                 if C::APART {
-                    extra_sums
-                        .iter_mut()
-                        .zip(extra)
-                        .for_each(|(sum, g)| *sum += g);
+                    extra_sums.iter_mut().zip(extra).for_each(|(sum, g)| *sum += g);
                 }
             }
         }
@@ -300,68 +244,28 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
 /// Runs all T steps, each worker for its rows.
 pub fn forward(cell: Cell, level: Level, pass: &Pass) {
     for_blocks(level, pass.sizes.b, |first, rows| match cell {
-        Cell::Gru => level.run(ForwardBlock {
-            pass,
-            first,
-            rows,
-            cell: Gru,
-        }),
-        Cell::GruResetAfter => level.run(ForwardBlock {
-            pass,
-            first,
-            rows,
-            cell: GruResetAfter,
-        }),
-        Cell::Lstm => level.run(ForwardBlock {
-            pass,
-            first,
-            rows,
-            cell: Lstm,
-        }),
-        Cell::Rnn => level.run(ForwardBlock {
-            pass,
-            first,
-            rows,
-            cell: Rnn,
-        }),
+        Cell::Gru => level.run(ForwardBlock { pass, first, rows, cell: Gru }),
+        Cell::GruResetAfter => level.run(ForwardBlock { pass, first, rows, cell: GruResetAfter }),
+        Cell::Lstm => level.run(ForwardBlock { pass, first, rows, cell: Lstm }),
+        Cell::Rnn => level.run(ForwardBlock { pass, first, rows, cell: Rnn }),
     });
 }
 
 /// Runs all T steps backwards, each worker for its rows.
 pub fn backward(cell: Cell, level: Level, backward: &BackwardPass) {
     for_blocks(level, backward.pass.sizes.b, |first, rows| match cell {
-        Cell::Gru => level.run(BackwardBlock {
-            backward,
-            first,
-            rows,
-            cell: Gru,
-        }),
-        Cell::GruResetAfter => level.run(BackwardBlock {
-            backward,
-            first,
-            rows,
-            cell: GruResetAfter,
-        }),
-        Cell::Lstm => level.run(BackwardBlock {
-            backward,
-            first,
-            rows,
-            cell: Lstm,
-        }),
-        Cell::Rnn => level.run(BackwardBlock {
-            backward,
-            first,
-            rows,
-            cell: Rnn,
-        }),
+        Cell::Gru => level.run(BackwardBlock { backward, first, rows, cell: Gru }),
+        Cell::GruResetAfter => {
+            level.run(BackwardBlock { backward, first, rows, cell: GruResetAfter })
+        }
+        Cell::Lstm => level.run(BackwardBlock { backward, first, rows, cell: Lstm }),
+        Cell::Rnn => level.run(BackwardBlock { backward, first, rows, cell: Rnn }),
     });
 }
 
 /// Calls `work(first, rows)` for a block of rows of the batch on each thread, whole tiles each.
 fn for_blocks(level: Level, batch: usize, work: impl Fn(usize, usize) + Sync) {
-    let rows = batch
-        .div_ceil(rayon::current_num_threads())
-        .next_multiple_of(level.tile_rows());
+    let rows = batch.div_ceil(rayon::current_num_threads()).next_multiple_of(level.tile_rows());
     (0..batch.div_ceil(rows)).into_par_iter().for_each(|block| {
         let first = block * rows;
         work(first, rows.min(batch - first));

@@ -61,11 +61,7 @@ impl Weights<'_> {
             return Ok((bias, Vec::new()));
         };
         let recurrent: Vec<f32> = recurrent.to_vec1()?;
-        let apart = if cell == Cell::GruResetAfter {
-            recurrent.len() / 3
-        } else {
-            0
-        };
+        let apart = if cell == Cell::GruResetAfter { recurrent.len() / 3 } else { 0 };
         let (added, apart) = recurrent.split_at(recurrent.len() - apart);
         bias.iter_mut().zip(added).for_each(|(b, r)| *b += r);
         Ok((bias, apart.to_vec()))
@@ -117,15 +113,7 @@ pub fn sequence(
     precision: Precision,
     workspace: &Workspace,
 ) -> Result<(Tensor, Tensor)> {
-    sequence_at(
-        Level::choose(precision)?,
-        cell,
-        input,
-        weights,
-        state,
-        resets,
-        workspace,
-    )
+    sequence_at(Level::choose(precision)?, cell, input, weights, state, resets, workspace)
 }
 
 /// [`sequence`] at a given level.
@@ -143,9 +131,7 @@ pub(super) fn sequence_at(
         // A vocabulary larger than the window: the rows in use are the smaller product.
         Input::Embedded { ids, table } if table.dim(0)? > ids.elem_count() => {
             let (t, b) = ids.dims2()?;
-            looked_up = table
-                .index_select(&ids.flatten_all()?, 0)?
-                .reshape((t, b, ()))?;
+            looked_up = table.index_select(&ids.flatten_all()?, 0)?.reshape((t, b, ()))?;
             (&looked_up, None)
         }
         Input::Embedded { ids, table } => (table, Some(ids)),
@@ -165,20 +151,11 @@ pub(super) fn sequence_at(
     let layer = Layer::new(level, cell, reads, weights, state, resets)?;
     let (tokens, passes) = taps::tokens(workspace, &layer.parameters)?;
     let steps = layer.sizes.t;
-    let op = Sequence {
-        layer,
-        workspace: workspace.clone(),
-        passes: passes.clone(),
-    };
-    let hidden = source
-        .contiguous()?
-        .apply_op3(&tokens, &state.contiguous()?, op)?;
+    let op = Sequence { layer, workspace: workspace.clone(), passes: passes.clone() };
+    let hidden = source.contiguous()?.apply_op3(&tokens, &state.contiguous()?, op)?;
     let last = hidden.narrow(0, steps - 1, 1)?;
     let state = if cell.states() == 2 {
-        let c = hidden.apply_op1(FinalCell {
-            workspace: workspace.clone(),
-            passes,
-        })?;
+        let c = hidden.apply_op1(FinalCell { workspace: workspace.clone(), passes })?;
         Tensor::cat(&[&last, &c], 0)?
     } else {
         last

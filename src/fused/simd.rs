@@ -66,9 +66,7 @@ impl Level {
             "avx2" => 1,
             "avx512" => 2,
             _ => {
-                return Err(format!(
-                    "{OVERRIDE}={name} is none of avx512, avx2, portable"
-                ));
+                return Err(format!("{OVERRIDE}={name} is none of avx512, avx2, portable"));
             }
         };
         Self::all()
@@ -272,11 +270,7 @@ pub fn lanes<S: Simd>(_: S) -> usize {
 #[inline(always)]
 pub fn load<S: Simd>(simd: S, row: &[f32], first: usize, count: usize) -> S::f32s {
     let lanes = &row[first..first + count];
-    if count == S::F32_LANES {
-        S::as_simd_f32s(lanes).0[0]
-    } else {
-        simd.partial_load_f32s(lanes)
-    }
+    if count == S::F32_LANES { S::as_simd_f32s(lanes).0[0] } else { simd.partial_load_f32s(lanes) }
 }
 
 /// Writes the first `count` lanes to `row[first..first + count]`.
@@ -298,11 +292,7 @@ mod tests {
     fn levels_go_by_name_and_a_missing_one_is_an_error() {
         assert!(matches!(Level::named("portable"), Ok(Level::Portable)));
         for (name, position) in [("avx2", 1), ("avx512", 2)] {
-            assert_eq!(
-                Level::named(name).is_ok(),
-                Level::all().len() > position,
-                "{name}"
-            );
+            assert_eq!(Level::named(name).is_ok(), Level::all().len() > position, "{name}");
         }
         let error = Level::named("sse").unwrap_err();
         assert!(error.contains("avx512, avx2, portable"), "{error}");

@@ -46,28 +46,15 @@ impl Sizes {
                 "a recurrent layer needs T, B, H, I and V of at least 1, got T={t} B={b} H={h} I={i}"
             );
         }
-        if t.checked_mul(b)
-            .and_then(|rows| rows.checked_mul(gates + h))
-            .is_none()
-        {
+        if t.checked_mul(b).and_then(|rows| rows.checked_mul(gates + h)).is_none() {
             bail!("a window of T={t} B={b} H={h} does not fit in memory");
         }
         weights.check(cell, i, h)?;
         tensors::expect("state", state, &[cell.states(), b, h])?;
         if let Some(resets) = resets.filter(|r| r.dims() != [t, b]) {
-            bail!(
-                "resets must be [T, B] = [{t}, {b}], got {:?}",
-                resets.dims()
-            );
+            bail!("resets must be [T, B] = [{t}, {b}], got {:?}", resets.dims());
         }
-        Ok(Self {
-            t,
-            b,
-            h,
-            i,
-            gates,
-            source_rows,
-        })
+        Ok(Self { t, b, h, i, gates, source_rows })
     }
 
     /// Characters in the window.

@@ -27,12 +27,7 @@ pub fn product_speed(precision: Precision) -> Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..20 {
         let start = Instant::now();
-        level.run(Products {
-            panels: &panels,
-            a: &a,
-            c: &mut c,
-            scratch: &mut scratch,
-        });
+        level.run(Products { panels: &panels, a: &a, c: &mut c, scratch: &mut scratch });
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(2.0 * (M * K * N * PRODUCTS) as f64 / best)
@@ -50,10 +45,7 @@ impl Task for Products<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let a = Rows {
-            data: self.a,
-            stride: K,
-        };
+        let a = Rows { data: self.a, stride: K };
         for _ in 0..PRODUCTS {
             product(isa, a, self.panels, self.c, N, true, self.scratch);
         }

@@ -71,14 +71,7 @@ impl Stepper {
         tensors::expect("readout bias", readout_bias, &[vocab])?;
         let mut laid_out = Vec::with_capacity(layers.len());
         for weights in layers {
-            laid_out.push(Layer::new(
-                cell,
-                level,
-                weights,
-                input_size,
-                hidden_size,
-                batch,
-            )?);
+            laid_out.push(Layer::new(cell, level, weights, input_size, hidden_size, batch)?);
             input_size = hidden_size;
         }
         let embedding = embedding.contiguous()?;
@@ -125,37 +118,17 @@ impl Stepper {
     /// Fails on another number of ids than B and on an id outside V; the state then is as before.
     pub fn step(&mut self, ids: &[u32]) -> Result<&[f32]> {
         if ids.len() != self.batch {
-            bail!(
-                "a stepper of batch {} was given {} ids",
-                self.batch,
-                ids.len()
-            );
+            bail!("a stepper of batch {} was given {} ids", self.batch, ids.len());
         }
         if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab) {
             bail!("id {id} is outside the vocabulary of {}", self.vocab);
         }
         let level = self.level;
         match self.cell {
-            Cell::Gru => level.run(OneStep {
-                stepper: self,
-                ids,
-                cell: Gru,
-            }),
-            Cell::GruResetAfter => level.run(OneStep {
-                stepper: self,
-                ids,
-                cell: GruResetAfter,
-            }),
-            Cell::Lstm => level.run(OneStep {
-                stepper: self,
-                ids,
-                cell: Lstm,
-            }),
-            Cell::Rnn => level.run(OneStep {
-                stepper: self,
-                ids,
-                cell: Rnn,
-            }),
+            Cell::Gru => level.run(OneStep { stepper: self, ids, cell: Gru }),
+            Cell::GruResetAfter => level.run(OneStep { stepper: self, ids, cell: GruResetAfter }),
+            Cell::Lstm => level.run(OneStep { stepper: self, ids, cell: Lstm }),
+            Cell::Rnn => level.run(OneStep { stepper: self, ids, cell: Rnn }),
         }
         Ok(&self.logits)
     }
@@ -191,11 +164,7 @@ impl Stepper {
             );
         }
         for tensor in state {
-            tensors::expect(
-                "state",
-                tensor,
-                &[self.cell.states(), self.batch, self.hidden_size],
-            )?;
+            tensors::expect("state", tensor, &[self.cell.states(), self.batch, self.hidden_size])?;
         }
         for (layer, tensor) in self.layers.iter_mut().zip(state) {
             let tensor = tensor.contiguous()?;
@@ -221,28 +190,13 @@ impl Layer {
         weights.check(cell, input_size, h)?;
         let mut input = Panels::default();
         let weight_ih = weights.weight_ih.contiguous()?;
-        input.pack(
-            level,
-            &floats(&weight_ih)?,
-            Order::Columns,
-            input_size,
-            width,
-        );
+        input.pack(level, &floats(&weight_ih)?, Order::Columns, input_size, width);
         let mut recurrent = <[Panels; 2]>::default();
         let weight_hh = weights.weight_hh.contiguous()?;
         cell.pack_recurrent(level, &floats(&weight_hh)?, h, true, &mut recurrent);
         let (bias, bias_n) = weights.biases(cell)?;
         let [state, next_h, c, extra] = std::array::from_fn(|_| vec![0.0; batch * h]);
-        Ok(Self {
-            input: Some(input),
-            recurrent,
-            bias,
-            bias_n,
-            h: state,
-            next_h,
-            c,
-            extra,
-        })
+        Ok(Self { input: Some(input), recurrent, bias, bias_n, h: state, next_h, c, extra })
     }
 }
 
@@ -257,17 +211,8 @@ impl<C: CellStep> Task for OneStep<'_, C> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Stepper {
-            cell,
-            batch,
-            hidden_size: h,
-            vocab,
-            layers,
-            gates,
-            scratch,
-            logits,
-            ..
-        } = self.stepper;
+        let Stepper { cell, batch, hidden_size: h, vocab, layers, gates, scratch, logits, .. } =
+            self.stepper;
         let (batch, h, vocab, width) = (*batch, *h, *vocab, cell.gates() * *h);
         let table = |id: u32| {
             &self.stepper.table[id as usize * self.stepper.table_width..]
@@ -275,57 +220,29 @@ impl<C: CellStep> Task for OneStep<'_, C> {
         };
         for i in 0..layers.len() {
             let (below, layer) = layers.split_at_mut(i);
-            let Layer {
-                input,
-                recurrent,
-                bias,
-                bias_n,
-                h: state,
-                next_h,
-                c,
-                extra,
-            } = &mut layer[0];
+            let Layer { input, recurrent, bias, bias_n, h: state, next_h, c, extra } =
+                &mut layer[0];
             for (row, &id) in gates.chunks_exact_mut(width).zip(self.ids) {
                 row.copy_from_slice(if input.is_some() { bias } else { table(id) });
             }
             if let Some(panels) = input {
                 match below.last() {
                     Some(below) => {
-                        let x = Rows {
-                            data: &below.h,
-                            stride: h,
-                        };
+                        let x = Rows { data: &below.h, stride: h };
                         product(isa, x, panels, gates, width, true, scratch);
                     }
                     // A large vocabulary: each text has its own row of the embedding.
                     None => {
                         for (row, &id) in gates.chunks_exact_mut(width).zip(self.ids) {
-                            let x = Rows {
-                                data: table(id),
-                                stride: 0,
-                            };
+                            let x = Rows { data: table(id), stride: 0 };
                             product(isa, x, panels, row, width, true, scratch);
                         }
                     }
                 }
             }
-            let step = Step {
-                hidden_size: h,
-                weights: recurrent,
-                extra,
-                gates,
-                h: state,
-                c,
-                scratch,
-            };
-            self.cell.forward(
-                isa,
-                step,
-                Forward {
-                    bias_n,
-                    out: next_h,
-                },
-            );
+            let step =
+                Step { hidden_size: h, weights: recurrent, extra, gates, h: state, c, scratch };
+            self.cell.forward(isa, step, Forward { bias_n, out: next_h });
             std::mem::swap(state, next_h);
             // The LSTM's extra is its next c; no other cell reads c.
             std::mem::swap(c, extra);
@@ -333,10 +250,7 @@ impl<C: CellStep> Task for OneStep<'_, C> {
         logits
             .chunks_exact_mut(vocab)
             .for_each(|row| row.copy_from_slice(&self.stepper.readout_bias));
-        let last = Rows {
-            data: &layers[layers.len() - 1].h,
-            stride: h,
-        };
+        let last = Rows { data: &layers[layers.len() - 1].h, stride: h };
         product(
             isa,
             last,

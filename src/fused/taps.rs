@@ -25,17 +25,9 @@ pub struct Passes {
 pub fn tokens(workspace: &Workspace, parameters: &[Tensor]) -> Result<(Tensor, Arc<Passes>)> {
     let passes = Arc::<Passes>::default();
     let tap = |(index, parameter): (usize, &Tensor)| {
-        parameter.apply_op1(Tap {
-            index,
-            workspace: workspace.clone(),
-            passes: passes.clone(),
-        })
+        parameter.apply_op1(Tap { index, workspace: workspace.clone(), passes: passes.clone() })
     };
-    let tokens: Vec<Tensor> = parameters
-        .iter()
-        .enumerate()
-        .map(tap)
-        .collect::<Result<_>>()?;
+    let tokens: Vec<Tensor> = parameters.iter().enumerate().map(tap).collect::<Result<_>>()?;
     Ok((Tensor::cat(&tokens, 0)?, passes))
 }
 
@@ -55,13 +47,12 @@ impl CustomOp1 for Tap {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
-        self.workspace.with(
-            self.passes.backward.load(Ordering::Relaxed),
-            |buffers| match buffers.grads.get_mut(self.index).and_then(Option::take) {
+        self.workspace.with(self.passes.backward.load(Ordering::Relaxed), |buffers| {
+            match buffers.grads.get_mut(self.index).and_then(Option::take) {
                 Some(grad) => Ok(Some(grad)),
                 None => bail!("the gradient of weight {} was already taken", self.index),
-            },
-        )
+            }
+        })
     }
 }
 
@@ -80,21 +71,19 @@ impl CustomOp1 for FinalCell {
     fn cpu_fwd(&self, _: &CpuStorage, hidden: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, b, h) = hidden.shape().dims3()?;
         let cells = hidden.shape().elem_count();
-        self.workspace
-            .with(self.passes.forward.load(Ordering::Relaxed), |buffers| {
-                let last = buffers.extra[cells - b * h..cells].to_vec();
-                Ok((CpuStorage::F32(last), Shape::from((1, b, h))))
-            })
+        self.workspace.with(self.passes.forward.load(Ordering::Relaxed), |buffers| {
+            let last = buffers.extra[cells - b * h..cells].to_vec();
+            Ok((CpuStorage::F32(last), Shape::from((1, b, h))))
+        })
     }
 
     fn bwd(&self, hidden: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         tensors::expect("the gradient of c", &grad, grad.dims())?;
-        self.workspace
-            .with(self.passes.forward.load(Ordering::Relaxed), |buffers| {
-                buffers.grad_cell = Some(grad);
-                Ok(())
-            })?;
+        self.workspace.with(self.passes.forward.load(Ordering::Relaxed), |buffers| {
+            buffers.grad_cell = Some(grad);
+            Ok(())
+        })?;
         hidden.zeros_like().map(Some)
     }
 }

@@ -10,11 +10,7 @@ pub fn supported(device: &Device, dtype: DType) -> bool {
 /// Fails unless `tensor` is float32 on a CPU and has the dimensions `dims`.
 pub fn expect(name: &str, tensor: &Tensor, dims: &[usize]) -> Result<()> {
     if !supported(tensor.device(), tensor.dtype()) {
-        bail!(
-            "{name} must be float32 on a CPU, got {:?} on {:?}",
-            tensor.dtype(),
-            tensor.device()
-        );
+        bail!("{name} must be float32 on a CPU, got {:?} on {:?}", tensor.dtype(), tensor.device());
     }
     if tensor.dims() != dims {
         bail!("{name} must be {dims:?}, got {:?}", tensor.dims());
@@ -44,10 +40,7 @@ pub fn floats(tensor: &Tensor) -> Result<Floats<'_>> {
         _ => bail!("a fused op was given a tensor that is not on a CPU"),
     };
     let first = layout.start_offset();
-    Ok(Floats {
-        storage,
-        range: first..first + layout.shape().elem_count(),
-    })
+    Ok(Floats { storage, range: first..first + layout.shape().elem_count() })
 }
 
 impl std::ops::Deref for Floats<'_> {

@@ -110,13 +110,8 @@ impl Window<'_> {
         let mut grad = take(&mut readout_buffers.grad_source);
         let top = &runs[layers - 1];
         let sizes = top.layer.sizes;
-        let readout = Readout::new(
-            top.layer.level,
-            [sizes.t, sizes.b, sizes.h],
-            weight,
-            bias,
-            self.targets,
-        )?;
+        let readout =
+            Readout::new(top.layer.level, [sizes.t, sizes.b, sizes.h], weight, bias, self.targets)?;
         let loss = readout.forward(top.output(), &mut readout_buffers)?;
         let room = grad.resized(top.output().len());
         let [of_weight, of_bias] =
@@ -135,9 +130,7 @@ impl Window<'_> {
             let source = below.last().map_or(&embedding[..], Run::output);
             let of_source = self.backward(index, run, source, &grad, &mut grads)?;
             // The gradient of a run's output is in the buffers of whatever read it.
-            let reader = above
-                .first_mut()
-                .map_or(&mut readout_buffers, |run| &mut run.buffers);
+            let reader = above.first_mut().map_or(&mut readout_buffers, |run| &mut run.buffers);
             reader.grad_source = replace(&mut grad, of_source);
         }
         insert(&mut grads, self.embedding, grad.to_vec())?;
@@ -153,18 +146,12 @@ impl Window<'_> {
     fn forward(&self, index: usize, below: Option<&Run>, embedding: &[f32]) -> Result<Run> {
         let (weights, workspace) = &self.layers[index];
         let reads = match below {
-            Some(Run { layer, .. }) => Reads::Sequence {
-                t: layer.sizes.t,
-                b: layer.sizes.b,
-                i: layer.sizes.h,
-            },
+            Some(Run { layer, .. }) => {
+                Reads::Sequence { t: layer.sizes.t, b: layer.sizes.b, i: layer.sizes.h }
+            }
             None => {
                 let (v, i) = self.embedding.dims2()?;
-                Reads::Rows {
-                    ids: self.ids,
-                    v,
-                    i,
-                }
+                Reads::Rows { ids: self.ids, v, i }
             }
         };
         let level = Level::choose(self.precision)?;
@@ -174,12 +161,7 @@ impl Window<'_> {
         let mut buffers = workspace.begin();
         let mut hidden = take(&mut buffers.hidden);
         let source = below.map_or(embedding, Run::output);
-        layer.forward(
-            source,
-            &floats(&state)?,
-            hidden.resized(count),
-            &mut buffers,
-        )?;
+        layer.forward(source, &floats(&state)?, hidden.resized(count), &mut buffers)?;
         let dropped = match self.masks.get(index) {
             Some(mask) if mask.kept.len() == count => {
                 let mut dropped = take(&mut buffers.dropped);
@@ -189,13 +171,7 @@ impl Window<'_> {
             Some(mask) => bail!("a mask of {} values was given for {count}", mask.kept.len()),
             None => None,
         };
-        Ok(Run {
-            layer,
-            state,
-            hidden,
-            dropped,
-            buffers,
-        })
+        Ok(Run { layer, state, hidden, dropped, buffers })
     }
 
     /// Runs one layer backwards; its weights' gradients go into `grads`. Returns `dL/dsource`.
@@ -207,19 +183,9 @@ impl Window<'_> {
         grad: &[f32],
         grads: &mut GradStore,
     ) -> Result<Buffer> {
-        let Run {
-            layer,
-            state,
-            hidden,
-            buffers,
-            ..
-        } = run;
+        let Run { layer, state, hidden, buffers, .. } = run;
         let state = floats(state)?;
-        let inputs = Inputs {
-            source,
-            state: &state,
-            hidden,
-        };
+        let inputs = Inputs { source, state: &state, hidden };
         let mut of_source = take(&mut buffers.grad_source);
         let room = of_source.resized(source.len());
         let (_, sums) = layer.backward(&inputs, grad, &[], Some(room), buffers)?;

@@ -47,9 +47,7 @@ pub(super) struct Buffers {
 impl Workspace {
     fn lock(&self) -> MutexGuard<'_, Slot> {
         // A panic elsewhere leaves numbers behind, which the next forward pass overwrites.
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Takes the buffers for a new forward pass. They are out of the lock while rayon works on

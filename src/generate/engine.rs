@@ -11,11 +11,7 @@ pub(super) enum Engine<'a> {
     /// The single-step kernels: no autograd graph, no allocation per character.
     Fused(fused::Stepper),
     /// Tensor operations on any device.
-    Reference {
-        network: &'a Network,
-        state: State,
-        logits: Vec<f32>,
-    },
+    Reference { network: &'a Network, state: State, logits: Vec<f32> },
 }
 
 impl<'a> Engine<'a> {
@@ -44,11 +40,7 @@ impl<'a> Engine<'a> {
     pub(super) fn step(&mut self, ids: &[u32]) -> Result<&[f32]> {
         match self {
             Self::Fused(stepper) => Ok(stepper.step(ids)?),
-            Self::Reference {
-                network,
-                state,
-                logits,
-            } => {
+            Self::Reference { network, state, logits } => {
                 let ids = Tensor::from_slice(ids, (1, ids.len()), network.device())?;
                 let (hidden, next) = network.forward(&ids, state, None, None)?;
                 *logits = network.last_logits(&hidden)?.flatten_all()?.to_vec1()?;

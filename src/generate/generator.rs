@@ -91,11 +91,7 @@ impl<'a> Generator<'a> {
             .map(|index| {
                 let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
                 rng.set_stream(index as u64);
-                Sample {
-                    rng,
-                    utf8: Utf8Stream::default(),
-                    ended: false,
-                }
+                Sample { rng, utf8: Utf8Stream::default(), ended: false }
             })
             .collect();
         let mut generator = Self {
@@ -108,9 +104,8 @@ impl<'a> Generator<'a> {
             text: String::new(),
             left: config.length,
         };
-        let start = tokenizer
-            .end_of_document()
-            .or_else(|| prompt.is_empty().then(|| beginning(tokenizer)));
+        let start =
+            tokenizer.end_of_document().or_else(|| prompt.is_empty().then(|| beginning(tokenizer)));
         for id in start.iter().chain(prompt) {
             generator.ids.fill(*id);
             generator.read_ids()?;
@@ -163,10 +158,7 @@ impl<'a> Generator<'a> {
             if sample.ended || self.left == 1 {
                 sample.utf8.finish(text);
             }
-            write(Piece {
-                sample: index,
-                text,
-            })?;
+            write(Piece { sample: index, text })?;
         }
         self.left -= 1;
         if self.left > 0 {
@@ -188,8 +180,5 @@ impl<'a> Generator<'a> {
 
 /// What stands before the first character where no prompt does: a line's end, if the text has lines.
 fn beginning(tokenizer: &Tokenizer) -> u32 {
-    ["\n", " "]
-        .iter()
-        .find_map(|text| tokenizer.encode(text).ok()?.first().copied())
-        .unwrap_or(0)
+    ["\n", " "].iter().find_map(|text| tokenizer.encode(text).ok()?.first().copied()).unwrap_or(0)
 }

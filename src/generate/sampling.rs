@@ -59,10 +59,7 @@ impl Sampler {
     /// See [`SamplingConfig::validate`].
     pub fn new(config: SamplingConfig) -> Result<Self> {
         config.validate()?;
-        Ok(Self {
-            config,
-            candidates: Vec::new(),
-        })
+        Ok(Self { config, candidates: Vec::new() })
     }
 
     /// The id that `coin`, uniform in [0, 1), picks from `logits` [V].
@@ -138,12 +135,7 @@ mod tests {
     use super::*;
 
     fn sampler(temperature: f32, top_k: Option<usize>, top_p: f32) -> Sampler {
-        Sampler::new(SamplingConfig {
-            temperature,
-            top_k,
-            top_p,
-        })
-        .unwrap()
+        Sampler::new(SamplingConfig { temperature, top_k, top_p }).unwrap()
     }
 
     /// How often each id comes up over evenly spaced coins.
@@ -158,19 +150,13 @@ mod tests {
     }
 
     fn assert_close(a: &[f32], b: &[f32]) {
-        assert!(
-            a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3),
-            "{a:?} {b:?}"
-        );
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3), "{a:?} {b:?}");
     }
 
     #[test]
     fn the_shares_are_the_softmax() {
         let logits = [1.0f32.ln(), 2.0f32.ln(), 5.0f32.ln()];
-        assert_close(
-            &shares(&mut sampler(1.0, None, 1.0), &logits),
-            &[0.125, 0.25, 0.625],
-        );
+        assert_close(&shares(&mut sampler(1.0, None, 1.0), &logits), &[0.125, 0.25, 0.625]);
         // At temperature 1/2 the odds are squared.
         let squared = [1.0 / 30.0, 4.0 / 30.0, 25.0 / 30.0];
         assert_close(&shares(&mut sampler(0.5, None, 1.0), &logits), &squared);
@@ -182,10 +168,7 @@ mod tests {
         let two = [0.0, 2.0 / 7.0, 5.0 / 7.0, 0.0];
         assert_close(&shares(&mut sampler(1.0, Some(2), 1.0), &logits), &two);
         assert_close(&shares(&mut sampler(1.0, None, 0.7), &logits), &two);
-        assert_close(
-            &shares(&mut sampler(1.0, None, 0.5), &logits),
-            &[0.0, 0.0, 1.0, 0.0],
-        );
+        assert_close(&shares(&mut sampler(1.0, None, 0.5), &logits), &[0.0, 0.0, 1.0, 0.0]);
         assert_close(
             &shares(&mut sampler(1.0, Some(99), 1.0), &logits),
             &[0.125, 0.25, 0.625, 0.0],
@@ -219,11 +202,7 @@ mod tests {
             (1.0, None, 1.5),
             (1.0, None, f32::NAN),
         ] {
-            let config = SamplingConfig {
-                temperature,
-                top_k,
-                top_p,
-            };
+            let config = SamplingConfig { temperature, top_k, top_p };
             assert!(Sampler::new(config).is_err(), "{config:?}");
         }
     }

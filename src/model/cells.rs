@@ -27,17 +27,10 @@ pub fn sequence(
         .reshape((steps, batch, ()))?;
     // 1 where the state is kept, [T, B, 1].
     let kept = match resets {
-        Some(resets) => Some(
-            resets
-                .to_dtype(input.dtype())?
-                .affine(-1.0, 1.0)?
-                .unsqueeze(2)?,
-        ),
+        Some(resets) => Some(resets.to_dtype(input.dtype())?.affine(-1.0, 1.0)?.unsqueeze(2)?),
         None => None,
     };
-    let mut states: Vec<Tensor> = (0..cell.states())
-        .map(|s| state.i(s))
-        .collect::<Result<_>>()?;
+    let mut states: Vec<Tensor> = (0..cell.states()).map(|s| state.i(s)).collect::<Result<_>>()?;
     let mut hidden = Vec::with_capacity(steps);
     for t in 0..steps {
         if let Some(kept) = &kept {

@@ -59,10 +59,7 @@ impl ModelConfig {
             ("hidden", self.hidden, MAX_SIZE),
             ("layers", self.layers, MAX_LAYERS),
         ] {
-            ensure!(
-                (1..=max).contains(&value),
-                "{name} is {value}: give a number from 1 to {max}"
-            );
+            ensure!((1..=max).contains(&value), "{name} is {value}: give a number from 1 to {max}");
         }
         ensure!(
             (0.0..1.0).contains(&self.dropout),
@@ -103,10 +100,7 @@ impl ModelConfig {
 
     /// Count of trained numbers.
     pub fn parameter_count(&self) -> usize {
-        self.parameters()
-            .iter()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum()
+        self.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 }
 

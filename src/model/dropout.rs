@@ -44,20 +44,18 @@ impl Dropout {
         let threshold = (self.probability * 65536.0).round() as u16;
         let scale = (65536.0 / (65536.0 - f64::from(threshold))) as f32;
         let mut kept = vec![0u8; count];
-        kept.par_chunks_mut(CHUNK)
-            .enumerate()
-            .for_each(|(chunk, kept)| {
-                let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-                // Streams of one seed do not overlap; steps stay far below 2^48.
-                rng.set_stream((place + 1) << 48 | self.step);
-                rng.set_word_pos((chunk * CHUNK / 2) as u128);
-                let mut bytes = [0u8; 2 * CHUNK];
-                let bytes = &mut bytes[..2 * kept.len()];
-                rng.fill_bytes(bytes);
-                for (kept, pair) in kept.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *kept = u8::from(u16::from_le_bytes([pair[0], pair[1]]) >= threshold);
-                }
-            });
+        kept.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, kept)| {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+            // Streams of one seed do not overlap; steps stay far below 2^48.
+            rng.set_stream((place + 1) << 48 | self.step);
+            rng.set_word_pos((chunk * CHUNK / 2) as u128);
+            let mut bytes = [0u8; 2 * CHUNK];
+            let bytes = &mut bytes[..2 * kept.len()];
+            rng.fill_bytes(bytes);
+            for (kept, pair) in kept.iter_mut().zip(bytes.chunks_exact(2)) {
+                *kept = u8::from(u16::from_le_bytes([pair[0], pair[1]]) >= threshold);
+            }
+        });
         Mask { kept, scale }
     }
 }
@@ -95,11 +93,7 @@ mod tests {
     #[test]
     fn keeps_the_mean_zeroes_the_share_and_repeats_itself() -> Result<()> {
         let x = Tensor::ones((50, 40, 32), DType::F32, &Device::Cpu)?;
-        let dropout = Dropout {
-            probability: 0.25,
-            seed: 3,
-            step: 9,
-        };
+        let dropout = Dropout { probability: 0.25, seed: 3, step: 9 };
         let flat = |t: Tensor| t.flatten_all()?.to_vec1::<f32>();
         let a = flat(dropout.apply(&x, 0)?)?;
         let zeroed = a.iter().filter(|v| **v == 0.0).count() as f64 / a.len() as f64;
@@ -108,10 +102,7 @@ mod tests {
         assert!((mean - 1.0).abs() < 0.02, "{mean}");
         assert_eq!(a, flat(dropout.apply(&x, 0)?)?);
         assert_ne!(a, flat(dropout.apply(&x, 1)?)?);
-        let later = Dropout {
-            step: 10,
-            ..dropout
-        };
+        let later = Dropout { step: 10, ..dropout };
         assert_ne!(a, flat(later.apply(&x, 0)?)?);
         // Chunks do not repeat each other.
         assert_ne!(a[..CHUNK], a[CHUNK..2 * CHUNK]);
@@ -121,18 +112,11 @@ mod tests {
     #[test]
     fn the_gradient_passes_where_the_value_did() -> Result<()> {
         let x = Var::from_tensor(&Tensor::ones((7, 5, 3), DType::F32, &Device::Cpu)?)?;
-        let dropout = Dropout {
-            probability: 0.5,
-            seed: 1,
-            step: 2,
-        };
+        let dropout = Dropout { probability: 0.5, seed: 1, step: 2 };
         let y = dropout.apply(&x, 3)?;
         let grads = y.sum_all()?.backward()?;
         let grad = grads.get(&x).expect("x has a gradient");
-        assert_eq!(
-            grad.flatten_all()?.to_vec1::<f32>()?,
-            y.flatten_all()?.to_vec1::<f32>()?
-        );
+        assert_eq!(grad.flatten_all()?.to_vec1::<f32>()?, y.flatten_all()?.to_vec1::<f32>()?);
         Ok(())
     }
 }

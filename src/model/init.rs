@@ -18,9 +18,8 @@ pub fn init(config: &ModelConfig, rng: &mut ChaCha8Rng, device: &Device) -> Resu
     for (name, shape) in config.parameters() {
         let bound = bound(&name, config);
         let count = shape.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound)
-            .collect();
+        let values: Vec<f32> =
+            (0..count).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect();
         tensors.push((name, Tensor::from_vec(values, shape, device)?));
     }
     var_map(tensors)
@@ -53,14 +52,9 @@ pub(crate) fn var_map(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Re
 /// The variables in order of name. (`VarMap::all_vars` gives them in a hash map's order,
 /// which differs from run to run.)
 pub fn named_vars(map: &VarMap) -> Result<Vec<(String, Var)>> {
-    let data = map
-        .data()
-        .lock()
-        .map_err(|_| anyhow!("a thread panicked while it held the weights"))?;
-    let mut vars: Vec<_> = data
-        .iter()
-        .map(|(name, var)| (name.clone(), var.clone()))
-        .collect();
+    let data =
+        map.data().lock().map_err(|_| anyhow!("a thread panicked while it held the weights"))?;
+    let mut vars: Vec<_> = data.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
     vars.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(vars)
 }

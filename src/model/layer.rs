@@ -33,11 +33,7 @@ pub struct LayerWeights {
 impl LayerWeights {
     pub(super) fn new(config: &ModelConfig, index: usize, vb: &VarBuilder) -> Result<Self> {
         let rows = config.cell.gates() * config.hidden;
-        let input = if index == 0 {
-            config.embedding
-        } else {
-            config.hidden
-        };
+        let input = if index == 0 { config.embedding } else { config.hidden };
         Ok(Self {
             weight_ih: vb.get((rows, input), &format!("weight_ih_l{index}"))?,
             weight_hh: vb.get((rows, config.hidden), &format!("weight_hh_l{index}"))?,
@@ -122,7 +118,5 @@ impl Layer {
 /// Rows of `table` [V, E] by `ids` [T, B]: [T, B, E].
 fn embed(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
     let (steps, batch) = ids.dims2()?;
-    table
-        .index_select(&ids.flatten_all()?, 0)?
-        .reshape((steps, batch, ()))
+    table.index_select(&ids.flatten_all()?, 0)?.reshape((steps, batch, ()))
 }

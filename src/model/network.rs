@@ -28,9 +28,7 @@ impl State {
 
     /// The same numbers with no history: where truncated BPTT cuts.
     pub fn detach(&self) -> Self {
-        Self {
-            layers: self.layers.iter().map(Tensor::detach).collect(),
-        }
+        Self { layers: self.layers.iter().map(Tensor::detach).collect() }
     }
 
     /// The state of the last row alone, as a batch of one.
@@ -74,11 +72,8 @@ impl Network {
     pub fn new(config: &ModelConfig, vb: VarBuilder) -> Result<Self> {
         let (v, e, h) = (config.vocab, config.embedding, config.hidden);
         let embedding = vb.get((v, e), EMBEDDING)?;
-        let readout_weight = if config.tie_weights {
-            embedding.clone()
-        } else {
-            vb.get((v, h), READOUT_WEIGHT)?
-        };
+        let readout_weight =
+            if config.tie_weights { embedding.clone() } else { vb.get((v, h), READOUT_WEIGHT)? };
         Ok(Self {
             layers: (0..config.layers)
                 .map(|index| Layer::new(config, index, &vb.pp("rnn")))
@@ -159,10 +154,7 @@ impl Network {
         for (index, layer) in self.layers.iter().enumerate() {
             let input = match &hidden {
                 Some(below) => Input::Sequence(below),
-                None => Input::Embedded {
-                    ids,
-                    table: &self.embedding,
-                },
+                None => Input::Embedded { ids, table: &self.embedding },
             };
             let (out, last) = layer.forward(input, &state.layers[index], resets, fused)?;
             hidden = Some(match dropout {
@@ -249,11 +241,7 @@ impl Network {
                 .iter()
                 .map(|layer| (layer.weights.as_fused(), &layer.workspace))
                 .collect(),
-            readout: (
-                &self.readout_weight,
-                &self.readout_bias,
-                &self.readout_workspace,
-            ),
+            readout: (&self.readout_weight, &self.readout_bias, &self.readout_workspace),
             ids,
             targets,
             resets,
@@ -261,20 +249,13 @@ impl Network {
             masks: &masks,
         };
         let fused::Gradients { loss, grads, state } = window.gradients()?;
-        Ok(Gradients {
-            loss,
-            grads,
-            state: State { layers: state },
-        })
+        Ok(Gradients { loss, grads, state: State { layers: state } })
     }
 
     /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient.
     pub fn nats(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let log_probabilities = candle_nn::ops::log_softmax(&self.logits(&hidden.detach())?, 2)?;
-        log_probabilities
-            .gather(&targets.unsqueeze(2)?.contiguous()?, 2)?
-            .squeeze(2)?
-            .neg()
+        log_probabilities.gather(&targets.unsqueeze(2)?.contiguous()?, 2)?.squeeze(2)?.neg()
     }
 
     /// Scores after the last step of a window: [B, V].

@@ -212,22 +212,14 @@ mod tests {
     use crate::text::{UnknownCharacters, VocabularyOptions};
 
     fn encoded(text: &str, documents: Documents) -> (EncodedText, Tokenizer) {
-        let options = VocabularyOptions {
-            documents,
-            ..Default::default()
-        };
+        let options = VocabularyOptions { documents, ..Default::default() };
         let (tokenizer, _) = Tokenizer::build(text, &options).unwrap();
         let corpus = Corpus::from_text("x", text);
-        (
-            EncodedText::new(corpus, &tokenizer, documents).unwrap(),
-            tokenizer,
-        )
+        (EncodedText::new(corpus, &tokenizer, documents).unwrap(), tokenizer)
     }
 
     fn text_of(text: &EncodedText, tokenizer: &Tokenizer) -> String {
-        let EncodedText::Stream(ids) = text else {
-            panic!("documents")
-        };
+        let EncodedText::Stream(ids) = text else { panic!("documents") };
         tokenizer.decode(&ids.iter().collect::<Vec<_>>()).unwrap()
     }
 
@@ -245,10 +237,7 @@ mod tests {
         let (text, _) = encoded("0123456789", Documents::Off);
         let error = |fraction| text.clone().split(fraction, 1).unwrap_err().to_string();
         let short = error(0.1);
-        assert!(
-            short.contains("--val-fraction 0.1 of 10 characters leaves 1"),
-            "{short}"
-        );
+        assert!(short.contains("--val-fraction 0.1 of 10 characters leaves 1"), "{short}");
         for fraction in [1.0, -0.1, f64::NAN, f64::INFINITY] {
             assert!(error(fraction).contains("at least 0 and below 1"));
         }
@@ -280,13 +269,7 @@ mod tests {
             batches.restore(cursor).unwrap();
             assert_eq!(batches.next_batch(), expected);
         }
-        assert!(
-            streams
-                .restore(lanes.cursor())
-                .unwrap_err()
-                .to_string()
-                .contains("--documents")
-        );
+        assert!(streams.restore(lanes.cursor()).unwrap_err().to_string().contains("--documents"));
     }
 
     #[test]
@@ -304,12 +287,6 @@ mod tests {
         let (_, tokenizer) = encoded("abc", Documents::Off);
         let corpus = Corpus::from_text("x", "abcd");
         let error = EncodedText::new(corpus, &tokenizer, Documents::Off).unwrap_err();
-        assert_eq!(
-            error
-                .downcast_ref::<UnknownCharacters>()
-                .unwrap()
-                .characters,
-            ['d']
-        );
+        assert_eq!(error.downcast_ref::<UnknownCharacters>().unwrap().characters, ['d']);
     }
 }

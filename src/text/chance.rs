@@ -51,10 +51,7 @@ mod tests {
         for _ in 0..5000 {
             counts[below(&mut generator, 5) as usize] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (880..1120).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (880..1120).contains(count)), "{counts:?}");
         assert_eq!(below(&mut generator, 0), 0);
     }
 }

@@ -44,9 +44,7 @@ impl Corpus {
         options: &ReadOptions,
         mut stdin: impl Read,
     ) -> Result<Self> {
-        let first = paths
-            .first()
-            .context("no corpus named: give at least one file or folder")?;
+        let first = paths.first().context("no corpus named: give at least one file or folder")?;
         let sources = find(paths)?;
         let total: u64 = sources.iter().map(Source::size).sum();
         ensure!(
@@ -56,11 +54,7 @@ impl Corpus {
         let mut bytes = Vec::new();
         usize::try_from(total)
             .ok()
-            .and_then(|total| {
-                bytes
-                    .try_reserve_exact(total.checked_add(sources.len())?)
-                    .ok()
-            })
+            .and_then(|total| bytes.try_reserve_exact(total.checked_add(sources.len())?).ok())
             .with_context(|| {
                 format!("the corpus has {total} bytes, more than there is memory: give fewer files")
             })?;
@@ -93,11 +87,7 @@ impl Corpus {
              give a file with text in it",
             sources.first().map(Source::name).unwrap_or_default(),
         );
-        Ok(Self {
-            name: name_of(first),
-            text,
-            ends,
-        })
+        Ok(Self { name: name_of(first), text, ends })
     }
 
     /// The text compiled into the program: a cycle of plays, 277,290 characters.
@@ -109,11 +99,7 @@ impl Corpus {
     /// Takes `text` as it is: nothing is normalised.
     pub fn from_text(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
-        Self {
-            name: name.into(),
-            ends: vec![text.len()],
-            text,
-        }
+        Self { name: name.into(), ends: vec![text.len()], text }
     }
 
     /// The first path's file name without its extension: what a run is called by default.
@@ -175,19 +161,15 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Source>> {
             continue;
         }
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => anyhow::anyhow!(
-                "the corpus {} does not exist: check the path",
-                path.display()
-            ),
+            io::ErrorKind::NotFound => {
+                anyhow::anyhow!("the corpus {} does not exist: check the path", path.display())
+            }
             _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
         })?;
         if metadata.is_dir() {
             find_in_folder(path, &mut sources)?;
         } else if metadata.is_file() {
-            sources.push(Source::File {
-                path: path.clone(),
-                size: metadata.len(),
-            });
+            sources.push(Source::File { path: path.clone(), size: metadata.len() });
         } else {
             bail!(
                 "{} is neither a file nor a folder: pipe its content in and name `-`",
@@ -202,16 +184,10 @@ fn find_in_folder(folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
     let before = sources.len();
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
         let entry = entry.with_context(|| format!("cannot search {}", folder.display()))?;
-        let is_text = |path: &Path| {
-            path.extension()
-                .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
-        };
+        let is_text = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt"));
         if entry.file_type().is_file() && is_text(entry.path()) {
             let size = entry.metadata().map_or(0, |metadata| metadata.len());
-            sources.push(Source::File {
-                path: entry.into_path(),
-                size,
-            });
+            sources.push(Source::File { path: entry.into_path(), size });
         }
     }
     ensure!(
@@ -238,11 +214,7 @@ fn name_of(path: &Path) -> String {
     }
     let named = |path: &Path| {
         // A folder called `tales.v2` keeps its whole name.
-        let name = if path.is_dir() {
-            path.file_name()
-        } else {
-            path.file_stem()
-        };
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
         name.map(|name| name.to_string_lossy().into_owned())
     };
     named(path) // `.` and `..` have a name only once they are resolved
@@ -316,10 +288,7 @@ mod tests {
         assert!(error(&["/dev/null".into()]).contains("neither a file nor a folder"));
         fs::write(folder.path().join("bad.txt"), b"ab\xFF").unwrap();
         let bad = error(&inside("bad.txt"));
-        assert!(
-            bad.contains("bad.txt is not UTF-8: it has byte 0xFF at offset 2;"),
-            "{bad}"
-        );
+        assert!(bad.contains("bad.txt is not UTF-8: it has byte 0xFF at offset 2;"), "{bad}");
         assert!(bad.contains("--encoding latin1"), "{bad}");
     }
 
@@ -328,14 +297,8 @@ mod tests {
         let folder = folder(&[("a.txt", "0123456789"), ("b.txt", "")]);
         fs::write(folder.path().join("b.txt"), b"\xEF\xBB\xBFa\xE9!").unwrap();
         let error = error(&[folder.path().into()]);
-        assert!(
-            error.contains("b.txt") && error.contains("offset 4;"),
-            "{error}"
-        );
-        let options = ReadOptions {
-            encoding: Encoding::Latin1,
-            newlines: Newlines::Lf,
-        };
+        assert!(error.contains("b.txt") && error.contains("offset 4;"), "{error}");
+        let options = ReadOptions { encoding: Encoding::Latin1, newlines: Newlines::Lf };
         let corpus = Corpus::read(&[folder.path().into()], &options).unwrap();
         assert_eq!(corpus.text(), "0123456789\naé!");
     }

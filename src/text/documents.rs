@@ -88,15 +88,9 @@ impl DocumentSet {
             corpus.into_text()
         };
         let count = u32::try_from(ends.len()).with_context(|| {
-            format!(
-                "the corpus has {} documents, but at most 2^32 - 1 can be read",
-                ends.len()
-            )
+            format!("the corpus has {} documents, but at most 2^32 - 1 can be read", ends.len())
         })?;
-        ensure!(
-            count > 0,
-            "the corpus has 0 documents: give text with something on its lines"
-        );
+        ensure!(count > 0, "the corpus has 0 documents: give text with something on its lines");
         let ids = tokenizer.encode_corpus(text)?;
         Ok(Self {
             ids: Arc::new(ids),
@@ -117,10 +111,7 @@ impl DocumentSet {
 
     /// Predictions in all: the characters, and each document's end.
     pub fn predictions(&self) -> usize {
-        self.members
-            .iter()
-            .map(|&document| self.length(document) + 1)
-            .sum()
+        self.members.iter().map(|&document| self.length(document) + 1).sum()
     }
 
     /// The ids of every document in turn, without ends.
@@ -143,10 +134,7 @@ impl DocumentSet {
         chance::shuffle(&mut members, &mut chance::generator(seed, chance::SPLIT));
         let validating = (self.len() as f64 * fraction).round() as usize;
         let validation = members.split_off(self.len() - validating.clamp(1, self.len() - 1));
-        let part = |members: Vec<u32>| Self {
-            members: members.into(),
-            ..self.clone()
-        };
+        let part = |members: Vec<u32>| Self { members: members.into(), ..self.clone() };
         Ok((part(members), part(validation)))
     }
 
@@ -168,19 +156,11 @@ impl DocumentSet {
     /// The prediction at `position`, from 0 to the document's length.
     pub(super) fn step(&self, document: u32, position: usize) -> Step {
         let range = self.range(document);
-        let id = |at: usize| {
-            self.ids
-                .get(range.start + at)
-                .unwrap_or(self.end_of_document)
-        };
+        let id = |at: usize| self.ids.get(range.start + at).unwrap_or(self.end_of_document);
         let ends = position >= range.len();
         Step {
             input: position.checked_sub(1).map_or(self.end_of_document, id),
-            target: if ends {
-                self.end_of_document
-            } else {
-                id(position)
-            },
+            target: if ends { self.end_of_document } else { id(position) },
             begins: position == 0,
             ends,
         }
@@ -201,22 +181,14 @@ pub(super) mod tests {
         documents: Documents,
         units: Units,
     ) -> (DocumentSet, Tokenizer) {
-        let options = VocabularyOptions {
-            documents,
-            units,
-            ..Default::default()
-        };
+        let options = VocabularyOptions { documents, units, ..Default::default() };
         let (tokenizer, _) = Tokenizer::build(text, &options).unwrap();
-        (
-            DocumentSet::new(Corpus::from_text("x", text), &tokenizer, documents).unwrap(),
-            tokenizer,
-        )
+        (DocumentSet::new(Corpus::from_text("x", text), &tokenizer, documents).unwrap(), tokenizer)
     }
 
     fn document(set: &DocumentSet, tokenizer: &Tokenizer, document: u32) -> String {
-        let ids: Vec<u32> = (1..=set.length(document))
-            .map(|p| set.step(document, p).input)
-            .collect();
+        let ids: Vec<u32> =
+            (1..=set.length(document)).map(|p| set.step(document, p).input).collect();
         tokenizer.decode(&ids).unwrap()
     }
 
@@ -224,17 +196,12 @@ pub(super) mod tests {
     fn lines_are_documents_without_newlines_and_empty_ones_are_none() {
         for units in [Units::Chars, Units::Bytes] {
             let (set, tokenizer) = set_of("né\n\n\nab\n x", Documents::Lines, units);
-            let all: Vec<_> = (0..3)
-                .map(|index| document(&set, &tokenizer, index))
-                .collect();
+            let all: Vec<_> = (0..3).map(|index| document(&set, &tokenizer, index)).collect();
             assert_eq!(all, ["né", "ab", " x"]);
             assert_eq!(set.len(), 3);
             let extra = usize::from(units == Units::Bytes); // é is two bytes
             assert_eq!(set.predictions(), 6 + 3 + extra);
-            assert_eq!(
-                tokenizer.decode(&set.iter().collect::<Vec<_>>()).unwrap(),
-                "néab x"
-            );
+            assert_eq!(tokenizer.decode(&set.iter().collect::<Vec<_>>()).unwrap(), "néab x");
         }
     }
 
@@ -245,10 +212,7 @@ pub(super) mod tests {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let corpus = Corpus::read(&[folder.path().into()], &Default::default()).unwrap();
-        let options = VocabularyOptions {
-            documents: Documents::Files,
-            ..Default::default()
-        };
+        let options = VocabularyOptions { documents: Documents::Files, ..Default::default() };
         let (tokenizer, _) = Tokenizer::build(corpus.text(), &options).unwrap();
         let set = DocumentSet::new(corpus, &tokenizer, Documents::Files).unwrap();
         assert_eq!(set.len(), 2);
@@ -261,45 +225,16 @@ pub(super) mod tests {
         let (set, _) = set_of("ab\nb", Documents::Lines, Units::Chars);
         let step = |position| set.step(0, position);
         let (a, b, end) = (0, 1, 2);
-        assert_eq!(
-            step(0),
-            Step {
-                input: end,
-                target: a,
-                begins: true,
-                ends: false
-            }
-        );
-        assert_eq!(
-            step(1),
-            Step {
-                input: a,
-                target: b,
-                begins: false,
-                ends: false
-            }
-        );
-        assert_eq!(
-            step(2),
-            Step {
-                input: b,
-                target: end,
-                begins: false,
-                ends: true
-            }
-        );
+        assert_eq!(step(0), Step { input: end, target: a, begins: true, ends: false });
+        assert_eq!(step(1), Step { input: a, target: b, begins: false, ends: false });
+        assert_eq!(step(2), Step { input: b, target: end, begins: false, ends: true });
     }
 
     #[test]
     fn a_vocabulary_without_an_end_of_document_is_refused() {
         let (tokenizer, _) = Tokenizer::build("ab\n", &VocabularyOptions::default()).unwrap();
         let error = DocumentSet::new(Corpus::from_text("x", "ab"), &tokenizer, Documents::Lines);
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("no end-of-document id")
-        );
+        assert!(error.unwrap_err().to_string().contains("no end-of-document id"));
     }
 
     #[test]
@@ -316,11 +251,6 @@ pub(super) mod tests {
         assert_eq!(set.split(0.001, 7).unwrap().1.len(), 1);
         assert_eq!(set.split(0.999, 7).unwrap().0.len(), 1);
         let (one, _) = set_of("only", Documents::Lines, Units::Chars);
-        assert!(
-            one.split(0.1, 7)
-                .unwrap_err()
-                .to_string()
-                .contains("--val-fraction 0")
-        );
+        assert!(one.split(0.1, 7).unwrap_err().to_string().contains("--val-fraction 0"));
     }
 }

@@ -56,17 +56,9 @@ pub struct Evaluation {
 #[derive(Clone, Debug)]
 enum Rows {
     /// `batch` streams of `steps` each; what is left over follows on the last one.
-    Streams {
-        ids: IdSlice,
-        batch: usize,
-        steps: usize,
-    },
+    Streams { ids: IdSlice, batch: usize, steps: usize },
     /// Which documents each lane reads, and the most predictions a lane has.
-    Documents {
-        set: DocumentSet,
-        lanes: Vec<Vec<u32>>,
-        steps: usize,
-    },
+    Documents { set: DocumentSet, lanes: Vec<Vec<u32>>, steps: usize },
 }
 
 /// B for n targets: 256 a row, so that few begin without context, and at most 64 rows.
@@ -87,21 +79,13 @@ impl Evaluation {
         );
         let batch = rows_for(predictions);
         let rows = match text {
-            EncodedText::Stream(ids) => Rows::Streams {
-                ids,
-                batch,
-                steps: predictions / batch,
-            },
+            EncodedText::Stream(ids) => Rows::Streams { ids, batch, steps: predictions / batch },
             EncodedText::Documents(set) => {
                 let (lanes, steps) = fill_lanes(&set, batch);
                 Rows::Documents { set, lanes, steps }
             }
         };
-        Ok(Self {
-            seq_len,
-            predictions,
-            rows,
-        })
+        Ok(Self { seq_len, predictions, rows })
     }
 
     /// Targets in all windows together.
@@ -126,11 +110,7 @@ impl Evaluation {
             Rows::Documents { set, lanes, steps } => {
                 let mut positions = vec![(0, 0); lanes.len()];
                 Box::new(cuts(*steps, self.seq_len).map(move |(start, t)| {
-                    let carry = if start == 0 {
-                        Carry::Zero
-                    } else {
-                        Carry::Continue
-                    };
+                    let carry = if start == 0 { Carry::Zero } else { Carry::Continue };
                     lanes_window(set, lanes, &mut positions, t, carry)
                 }))
             }
@@ -150,24 +130,14 @@ impl Evaluation {
             let starts = (0..batch).map(|row| start + row * steps + from);
             let (inputs, targets) = gather(ids, starts, batch, t);
             let carry = if from == 0 { first } else { Carry::Continue };
-            EvaluationWindow {
-                inputs,
-                targets,
-                resets: None,
-                weights: None,
-                t,
-                b: batch,
-                carry,
-            }
+            EvaluationWindow { inputs, targets, resets: None, weights: None, t, b: batch, carry }
         })
     }
 }
 
 /// `steps` cut into windows of `seq_len`, the last one shorter: (begin, length).
 fn cuts(steps: usize, seq_len: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..steps)
-        .step_by(seq_len)
-        .map(move |start| (start, seq_len.min(steps - start)))
+    (0..steps).step_by(seq_len).map(move |start| (start, seq_len.min(steps - start)))
 }
 
 /// The longest document first, each to the lane with the least so far: lanes end close together.
@@ -186,11 +156,7 @@ fn fill_lanes(set: &DocumentSet, batch: usize) -> (Vec<Vec<u32>>, usize) {
             lanes[*lane].push(document);
         }
     }
-    let steps = loads
-        .into_iter()
-        .map(|Reverse((load, _))| load)
-        .max()
-        .unwrap_or_default();
+    let steps = loads.into_iter().map(|Reverse((load, _))| load).max().unwrap_or_default();
     (lanes, steps)
 }
 
@@ -223,11 +189,7 @@ fn lanes_window(
             window.targets[at] = step.target;
             resets[at] = u8::from(step.begins);
             weights[at] = 1;
-            (*nth, *position) = if step.ends {
-                (*nth + 1, 0)
-            } else {
-                (*nth, *position + 1)
-            };
+            (*nth, *position) = if step.ends { (*nth + 1, 0) } else { (*nth, *position + 1) };
         }
     }
     window.resets = Some(resets);
@@ -262,11 +224,7 @@ mod tests {
                     state.clear();
                 }
                 state.push(window.inputs[at]);
-                if window
-                    .weights
-                    .as_ref()
-                    .is_none_or(|weights| weights[at] == 1)
-                {
+                if window.weights.as_ref().is_none_or(|weights| weights[at] == 1) {
                     predicted.push((state.clone(), window.targets[at]));
                 }
             }
@@ -299,12 +257,7 @@ mod tests {
     #[test]
     fn nothing_to_predict_is_an_error() {
         let text = |ids| EncodedText::Stream(IdSlice::new(Ids::U8(ids)));
-        assert!(
-            Evaluation::new(text(vec![1]), 8)
-                .unwrap_err()
-                .to_string()
-                .contains("at least 2")
-        );
+        assert!(Evaluation::new(text(vec![1]), 8).unwrap_err().to_string().contains("at least 2"));
         assert!(Evaluation::new(text(vec![]), 8).is_err());
         assert!(Evaluation::new(text(vec![1, 2]), 0).is_err());
     }

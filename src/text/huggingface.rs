@@ -38,11 +38,7 @@ fn names(tokenizer: &Tokenizer) -> Vec<String> {
         Units::Bytes => byte_names().map(String::from).to_vec(),
     };
     names.extend(tokenizer.unknown().map(|_| UNKNOWN.to_owned()));
-    names.extend(
-        tokenizer
-            .end_of_document()
-            .map(|_| END_OF_DOCUMENT.to_owned()),
-    );
+    names.extend(tokenizer.end_of_document().map(|_| END_OF_DOCUMENT.to_owned()));
     names
 }
 
@@ -60,17 +56,13 @@ fn byte_names() -> [char; 256] {
 
 /// The same tokenizer as the `tokenizers` crate's.
 pub(super) fn hugging_face(tokenizer: &Tokenizer) -> Result<HuggingFace> {
-    let vocabulary = names(tokenizer)
-        .into_iter()
-        .zip(0u32..)
-        .collect::<tokenizers::models::bpe::Vocab>();
+    let vocabulary =
+        names(tokenizer).into_iter().zip(0u32..).collect::<tokenizers::models::bpe::Vocab>();
     let mut model = BPE::builder().vocab_and_merges(vocabulary, Vec::new());
     if tokenizer.unknown().is_some() {
         model = model.unk_token(UNKNOWN.to_owned());
     }
-    let model = model
-        .build()
-        .map_err(|error| anyhow!("cannot build the tokenizer: {error}"))?;
+    let model = model.build().map_err(|error| anyhow!("cannot build the tokenizer: {error}"))?;
     let mut built = HuggingFace::new(model);
     match tokenizer.units() {
         Units::Chars => {
@@ -86,9 +78,7 @@ pub(super) fn hugging_face(tokenizer: &Tokenizer) -> Result<HuggingFace> {
 
 pub(super) fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>> {
     let json = hugging_face(tokenizer)?.to_string(true);
-    Ok(json
-        .map_err(|error| anyhow!("cannot write tokenizer.json: {error}"))?
-        .into_bytes())
+    Ok(json.map_err(|error| anyhow!("cannot write tokenizer.json: {error}"))?.into_bytes())
 }
 
 /// What is read of tokenizer.json. Everything that could change an id is checked; lists are
@@ -135,13 +125,7 @@ pub(super) fn from_json(json: &[u8]) -> Result<Tokenizer> {
     check_size(json.len() as u64)?;
     let file: File = serde_json::from_slice(json)
         .context("tokenizer.json is broken or of another kind: use the file chargru wrote")?;
-    let Model {
-        kind,
-        vocab,
-        merges,
-        unk_token,
-        ..
-    } = &file.model;
+    let Model { kind, vocab, merges, unk_token, .. } = &file.model;
     ensure!(
         kind == "BPE" && merges.is_empty() && file.added_tokens.is_empty(),
         "tokenizer.json has a {kind} model with {} merges and {} added tokens, but chargru's has \
@@ -159,10 +143,7 @@ pub(super) fn from_json(json: &[u8]) -> Result<Tokenizer> {
          has: use the file chargru wrote"
     );
     let tokenizer = if file.is_byte_level()? {
-        ensure!(
-            !unknown,
-            "tokenizer.json has bytes and {UNKNOWN}: use the file chargru wrote"
-        );
+        ensure!(!unknown, "tokenizer.json has bytes and {UNKNOWN}: use the file chargru wrote");
         Tokenizer::of_bytes(ends_documents)
     } else {
         // Code-point order is the byte order of UTF-8, which is the order of a BTreeMap.
@@ -171,10 +152,7 @@ pub(super) fn from_json(json: &[u8]) -> Result<Tokenizer> {
             .filter(|name| ![UNKNOWN, END_OF_DOCUMENT].contains(&name.as_str()))
             .map(|name| single_character(name))
             .collect::<Result<_>>()?;
-        ensure!(
-            !characters.is_empty(),
-            "tokenizer.json has no characters: it is not chargru's"
-        );
+        ensure!(!characters.is_empty(), "tokenizer.json has no characters: it is not chargru's");
         Tokenizer::of_chars(&characters, unknown, ends_documents)
     };
     check_ids(&tokenizer, vocab)?;
@@ -205,10 +183,7 @@ impl File {
             ("normalizer", self.normalizer.is_none()),
             ("post_processor", self.post_processor.is_none()),
             ("dropout", model.dropout.is_none()),
-            (
-                "continuing_subword_prefix",
-                empty(&model.continuing_subword_prefix),
-            ),
+            ("continuing_subword_prefix", empty(&model.continuing_subword_prefix)),
             ("end_of_word_suffix", empty(&model.end_of_word_suffix)),
             ("fuse_unk", !model.fuse_unk),
             ("byte_fallback", !model.byte_fallback),

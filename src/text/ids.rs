@@ -60,10 +60,7 @@ pub struct IdSlice {
 impl IdSlice {
     pub fn new(ids: Ids) -> Self {
         let range = 0..ids.len();
-        Self {
-            ids: Arc::new(ids),
-            range,
-        }
+        Self { ids: Arc::new(ids), range }
     }
 
     pub fn len(&self) -> usize {
@@ -75,27 +72,19 @@ impl IdSlice {
     }
 
     pub fn get(&self, index: usize) -> Option<u32> {
-        if index < self.len() {
-            self.ids.get(self.range.start + index)
-        } else {
-            None
-        }
+        if index < self.len() { self.ids.get(self.range.start + index) } else { None }
     }
 
     /// As [`Ids::copy_to`], within this part.
     pub fn copy_to(&self, start: usize, out: &mut [u32]) -> usize {
         let count = out.len().min(self.len().saturating_sub(start));
-        self.ids
-            .copy_to(self.range.start.saturating_add(start), &mut out[..count])
+        self.ids.copy_to(self.range.start.saturating_add(start), &mut out[..count])
     }
 
     /// The first `at` ids and the rest.
     pub fn split_at(&self, at: usize) -> (Self, Self) {
         let at = self.range.start + at.min(self.len());
-        let part = |range| Self {
-            ids: Arc::clone(&self.ids),
-            range,
-        };
+        let part = |range| Self { ids: Arc::clone(&self.ids), range };
         (part(self.range.start..at), part(at..self.range.end))
     }
 
@@ -111,11 +100,7 @@ mod tests {
     #[test]
     fn every_width_reads_alike() {
         let all: Vec<u32> = (0..9).collect();
-        let widths = [
-            Ids::U8((0..9).collect()),
-            Ids::U16((0..9).collect()),
-            Ids::U32(all.clone()),
-        ];
+        let widths = [Ids::U8((0..9).collect()), Ids::U16((0..9).collect()), Ids::U32(all.clone())];
         for ids in widths {
             let slice = IdSlice::new(ids);
             assert_eq!(slice.iter().collect::<Vec<_>>(), all);

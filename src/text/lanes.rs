@@ -50,16 +50,11 @@ impl DocumentLanes {
         ensure!(batch > 0, "--batch is 0 but must be at least 1");
         ensure!(seq_len > 0, "--seq-len is 0 but must be at least 1");
         ensure!(
-            batch
-                .checked_mul(seq_len)
-                .is_some_and(|window| window <= MAX_WINDOW),
+            batch.checked_mul(seq_len).is_some_and(|window| window <= MAX_WINDOW),
             "--batch {batch} by --seq-len {seq_len} is above the {MAX_WINDOW} predictions of the \
              largest window: lower one of them"
         );
-        ensure!(
-            !set.is_empty(),
-            "there are 0 documents to train on: give more text"
-        );
+        ensure!(!set.is_empty(), "there are 0 documents to train on: give more text");
         let mut lanes = Self {
             predictions: set.predictions() as u64,
             set,
@@ -92,16 +87,9 @@ impl DocumentLanes {
             self.cursor.queue_position = 0;
             self.fill_queue();
         }
-        let document = self
-            .queue
-            .get(self.cursor.queue_position)
-            .copied()
-            .unwrap_or_default();
+        let document = self.queue.get(self.cursor.queue_position).copied().unwrap_or_default();
         self.cursor.queue_position += 1;
-        Lane {
-            document,
-            position: 0,
-        }
+        Lane { document, position: 0 }
     }
 
     pub fn batch(&self) -> usize {
@@ -170,10 +158,7 @@ impl DocumentLanes {
                 self.cursor.lanes[lane] = if step.ends {
                     self.next_document()
                 } else {
-                    Lane {
-                        document,
-                        position: position + 1,
-                    }
+                    Lane { document, position: position + 1 }
                 };
                 at += 1;
             }
@@ -184,15 +169,7 @@ impl DocumentLanes {
             None => true,
             Some(before) => self.epoch_after(windows) > self.epoch_after(before),
         };
-        Batch {
-            inputs,
-            targets,
-            resets: Some(resets),
-            t,
-            b,
-            new_epoch,
-            fresh_state: windows == 0,
-        }
+        Batch { inputs, targets, resets: Some(resets), t, b, new_epoch, fresh_state: windows == 0 }
     }
 }
 
@@ -315,11 +292,7 @@ mod tests {
             let mut cursor = good.clone();
             change(&mut cursor);
             assert!(
-                lanes
-                    .restore(cursor)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("resume with the corpus")
+                lanes.restore(cursor).unwrap_err().to_string().contains("resume with the corpus")
             );
         };
         refused(&|cursor| cursor.lanes.truncate(1));

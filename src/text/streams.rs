@@ -56,14 +56,7 @@ impl Streams {
             ids.len()
         );
         let windows = (ids.len() - 1) / batch / seq_len;
-        Ok(Self {
-            ids,
-            batch,
-            seq_len,
-            seed,
-            windows,
-            cursor: StreamCursor::default(),
-        })
+        Ok(Self { ids, batch, seq_len, seed, windows, cursor: StreamCursor::default() })
     }
 
     pub fn batch(&self) -> usize {
@@ -110,14 +103,8 @@ impl Streams {
         let starts = (0..self.batch).map(|stream| start + stream * stretch);
         let (inputs, targets) = gather(&self.ids, starts, self.batch, self.seq_len);
         self.cursor = match window + 1 {
-            next if next < self.windows => StreamCursor {
-                epoch,
-                window: next,
-            },
-            _ => StreamCursor {
-                epoch: epoch + 1,
-                window: 0,
-            },
+            next if next < self.windows => StreamCursor { epoch, window: next },
+            _ => StreamCursor { epoch: epoch + 1, window: 0 },
         };
         Batch {
             inputs,
@@ -247,21 +234,7 @@ mod tests {
     fn a_cursor_of_another_text_is_refused() {
         let mut streams = streams(200, 3, 11, 0);
         let windows = streams.steps_per_epoch();
-        assert!(
-            streams
-                .restore(StreamCursor {
-                    epoch: 0,
-                    window: windows
-                })
-                .is_err()
-        );
-        assert!(
-            streams
-                .restore(StreamCursor {
-                    epoch: 9,
-                    window: windows - 1
-                })
-                .is_ok()
-        );
+        assert!(streams.restore(StreamCursor { epoch: 0, window: windows }).is_err());
+        assert!(streams.restore(StreamCursor { epoch: 9, window: windows - 1 }).is_ok());
     }
 }

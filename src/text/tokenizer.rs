@@ -52,15 +52,8 @@ impl Tokenizer {
             bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             ends.push(bytes.len() as u32);
         }
-        Self {
-            units: Units::Chars,
-            id_of,
-            bytes,
-            ends,
-            unknown: None,
-            end_of_document: None,
-        }
-        .with_specials(unknown, ends_documents)
+        Self { units: Units::Chars, id_of, bytes, ends, unknown: None, end_of_document: None }
+            .with_specials(unknown, ends_documents)
     }
 
     pub(super) fn of_bytes(ends_documents: bool) -> Self {
@@ -78,9 +71,7 @@ impl Tokenizer {
     fn with_specials(mut self, unknown: bool, ends_documents: bool) -> Self {
         let mut add = |wanted: bool| {
             let id = self.ends.len() as u32;
-            wanted
-                .then(|| self.ends.push(self.bytes.len() as u32))
-                .map(|()| id)
+            wanted.then(|| self.ends.push(self.bytes.len() as u32)).map(|()| id)
         };
         (self.unknown, self.end_of_document) = (add(unknown), add(ends_documents));
         self
@@ -117,10 +108,7 @@ impl Tokenizer {
         );
         let mut old_ids: Vec<Option<u32>> = match self.units {
             Units::Bytes => (0..256).map(Some).collect(),
-            Units::Chars => new
-                .characters()
-                .map(|character| self.own_id(character))
-                .collect(),
+            Units::Chars => new.characters().map(|character| self.own_id(character)).collect(),
         };
         old_ids.extend(new.unknown.map(|_| self.unknown));
         old_ids.extend(new.end_of_document.map(|_| self.end_of_document));
@@ -153,19 +141,12 @@ impl Tokenizer {
 
     /// The characters with an id of their own, by id. (For bytes: those of ASCII.)
     pub(super) fn characters(&self) -> impl Iterator<Item = char> {
-        let valid = if self.units == Units::Chars {
-            &self.bytes[..]
-        } else {
-            &self.bytes[..128]
-        };
+        let valid = if self.units == Units::Chars { &self.bytes[..] } else { &self.bytes[..128] };
         std::str::from_utf8(valid).unwrap_or_default().chars()
     }
 
     fn own_id(&self, character: char) -> Option<u32> {
-        self.id_of
-            .get(character as usize)
-            .copied()
-            .filter(|&id| id != NO_ID)
+        self.id_of.get(character as usize).copied().filter(|&id| id != NO_ID)
     }
 
     fn id_or_unknown(&self, character: char) -> Option<u32> {
@@ -176,16 +157,12 @@ impl Tokenizer {
         if self.units == Units::Bytes || self.unknown.is_some() {
             return Ok(());
         }
-        let missing = text
-            .chars()
-            .filter(|&character| self.own_id(character).is_none());
+        let missing = text.chars().filter(|&character| self.own_id(character).is_none());
         let characters: BTreeSet<char> = missing.collect();
         if characters.is_empty() {
             return Ok(());
         }
-        Err(UnknownCharacters {
-            characters: characters.into_iter().collect(),
-        })
+        Err(UnknownCharacters { characters: characters.into_iter().collect() })
     }
 
     /// The ids of `text`: one a character, or one a byte.
@@ -219,9 +196,7 @@ impl Tokenizer {
             return Ok(Ids::U8(self.encode_in_place(text)));
         }
         let count = text.chars().count();
-        let ids = text
-            .chars()
-            .filter_map(|character| self.id_or_unknown(character));
+        let ids = text.chars().filter_map(|character| self.id_or_unknown(character));
         Ok(if self.text_ids() <= 1 << 16 {
             let mut narrow = Vec::with_capacity(count);
             narrow.extend(ids.map(|id| id as u16));
@@ -240,11 +215,7 @@ impl Tokenizer {
         let (mut read, mut write) = (0, 0);
         while read < bytes.len() {
             let (code_point, width) = code_point(&bytes[read..]);
-            let id = self
-                .id_of
-                .get(code_point)
-                .copied()
-                .filter(|&id| id != NO_ID);
+            let id = self.id_of.get(code_point).copied().filter(|&id| id != NO_ID);
             bytes[write] = id.unwrap_or(unknown) as u8;
             read += width;
             write += 1;
@@ -277,14 +248,9 @@ impl Tokenizer {
     /// What one id writes: a character's UTF-8, one byte, or nothing (special ids, ids outside).
     pub fn bytes_of(&self, id: u32) -> &[u8] {
         let id = id as usize;
-        let start = id
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before))
-            .copied();
+        let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
         let end = self.ends.get(id).copied().unwrap_or_default();
-        self.bytes
-            .get(start.unwrap_or_default() as usize..end as usize)
-            .unwrap_or_default()
+        self.bytes.get(start.unwrap_or_default() as usize..end as usize).unwrap_or_default()
     }
 
     /// The bytes of tokenizer.json, in the format of Hugging Face's `tokenizers`.
@@ -318,10 +284,7 @@ fn code_point(utf8: &[u8]) -> (usize, usize) {
         lead @ 0..0x80 => (lead, 1),
         lead @ 0x80..0xE0 => ((lead & 0x1F) << 6 | tail(1), 2),
         lead @ 0xE0..0xF0 => ((lead & 0x0F) << 12 | tail(1) << 6 | tail(2), 3),
-        lead => (
-            (lead & 0x07) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3),
-            4,
-        ),
+        lead => ((lead & 0x07) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3), 4),
     }
 }
 

@@ -22,39 +22,23 @@ const TEXTS: &[&str] = &[
 ];
 
 fn options(units: Units, documents: Documents) -> VocabularyOptions {
-    VocabularyOptions {
-        units,
-        documents,
-        ..Default::default()
-    }
+    VocabularyOptions { units, documents, ..Default::default() }
 }
 
 fn build(text: &str, units: Units, documents: Documents) -> Tokenizer {
-    Tokenizer::build(text, &options(units, documents))
-        .unwrap()
-        .0
+    Tokenizer::build(text, &options(units, documents)).unwrap().0
 }
 
 fn wide(ids: &Ids) -> Vec<u32> {
-    (0..ids.len())
-        .map(|index| ids.get(index).unwrap())
-        .collect()
+    (0..ids.len()).map(|index| ids.get(index).unwrap()).collect()
 }
 
 /// Ids by the direct map, by the corpus path and by `tokenizers` agree; so does what they decode to.
 fn assert_agrees(tokenizer: &Tokenizer, text: &str) {
     let theirs = hugging_face(tokenizer).unwrap();
     let ours = tokenizer.encode(text).unwrap();
-    assert_eq!(
-        theirs.encode(text, true).unwrap().get_ids(),
-        ours,
-        "{text:?}"
-    );
-    assert_eq!(
-        wide(&tokenizer.encode_corpus(text.to_owned()).unwrap()),
-        ours,
-        "{text:?}"
-    );
+    assert_eq!(theirs.encode(text, true).unwrap().get_ids(), ours, "{text:?}");
+    assert_eq!(wide(&tokenizer.encode_corpus(text.to_owned()).unwrap()), ours, "{text:?}");
     if tokenizer.unknown().is_none() {
         assert_eq!(tokenizer.decode(&ours).unwrap(), text);
         assert_eq!(theirs.decode(&ours, true).unwrap(), text);
@@ -67,21 +51,13 @@ fn both_maps_agree_on_every_kind_of_text() {
     for documents in [Documents::Off, Documents::Files] {
         for units in [Units::Chars, Units::Bytes] {
             let tokenizer = build(&all, units, documents);
-            TEXTS
-                .iter()
-                .for_each(|text| assert_agrees(&tokenizer, text));
+            TEXTS.iter().for_each(|text| assert_agrees(&tokenizer, text));
         }
-        let few = VocabularyOptions {
-            max_vocab: 12,
-            documents,
-            ..Default::default()
-        };
+        let few = VocabularyOptions { max_vocab: 12, documents, ..Default::default() };
         let (tokenizer, report) = Tokenizer::build(&all, &few).unwrap();
         assert_eq!(tokenizer.vocab_size(), 12);
         assert!(report.dropped_kinds > 50);
-        TEXTS
-            .iter()
-            .for_each(|text| assert_agrees(&tokenizer, text));
+        TEXTS.iter().for_each(|text| assert_agrees(&tokenizer, text));
     }
 }
 
@@ -116,37 +92,18 @@ proptest! {
 
 #[test]
 fn ids_follow_code_points_and_specials_come_last() {
-    let few = VocabularyOptions {
-        max_vocab: 5,
-        documents: Documents::Lines,
-        ..Default::default()
-    };
+    let few = VocabularyOptions { max_vocab: 5, documents: Documents::Lines, ..Default::default() };
     let (tokenizer, _) = Tokenizer::build("ccbbaazy\n", &few).unwrap();
     assert_eq!(tokenizer.vocab_size(), 5);
     assert_eq!(tokenizer.encode("abcz").unwrap(), [0, 1, 2, 3]);
-    assert_eq!(
-        (tokenizer.unknown(), tokenizer.end_of_document()),
-        (Some(3), Some(4))
-    );
+    assert_eq!((tokenizer.unknown(), tokenizer.end_of_document()), (Some(3), Some(4)));
     assert_eq!(tokenizer.encode_skipping_unknown("azc"), [0, 2]);
     assert_eq!(tokenizer.decode(&[2, 3, 4, 0]).unwrap(), "ca");
-    assert_eq!(
-        (tokenizer.bytes_of(1), tokenizer.bytes_of(4)),
-        (&b"b"[..], &b""[..])
-    );
+    assert_eq!((tokenizer.bytes_of(1), tokenizer.bytes_of(4)), (&b"b"[..], &b""[..]));
     assert_eq!(tokenizer.bytes_of(99), b"");
-    assert!(
-        tokenizer
-            .decode(&[5])
-            .unwrap_err()
-            .to_string()
-            .contains("vocabulary of 5")
-    );
+    assert!(tokenizer.decode(&[5]).unwrap_err().to_string().contains("vocabulary of 5"));
     let bytes = build("ab", Units::Bytes, Documents::Files);
-    assert_eq!(
-        (bytes.vocab_size(), bytes.end_of_document()),
-        (257, Some(256))
-    );
+    assert_eq!((bytes.vocab_size(), bytes.end_of_document()), (257, Some(256)));
     assert_eq!(bytes.encode("é").unwrap(), [0xC3, 0xA9]);
     assert_eq!(bytes.bytes_of(0xC3), [0xC3]);
 }
@@ -157,18 +114,11 @@ fn ids_take_the_smallest_integer_that_holds_them() {
         let text: String = characters.filter_map(char::from_u32).collect();
         let tokenizer = Tokenizer::build(
             &text,
-            &VocabularyOptions {
-                max_vocab: 1 << 20,
-                documents,
-                ..Default::default()
-            },
+            &VocabularyOptions { max_vocab: 1 << 20, documents, ..Default::default() },
         );
         let tokenizer = tokenizer.unwrap().0;
         let ids = tokenizer.encode_corpus(text.clone()).unwrap();
-        assert_eq!(
-            wide(&ids),
-            (0..text.chars().count() as u32).collect::<Vec<_>>()
-        );
+        assert_eq!(wide(&ids), (0..text.chars().count() as u32).collect::<Vec<_>>());
         match ids {
             Ids::U8(_) => 1,
             Ids::U16(_) => 2,
@@ -187,34 +137,20 @@ fn characters_outside_the_vocabulary_are_listed() {
     let tokenizer = build("abc", Units::Chars, Documents::Off);
     let error = tokenizer.encode("café x é").unwrap_err();
     assert_eq!(error.characters, [' ', 'f', 'x', 'é']);
-    assert_eq!(
-        tokenizer.encode_corpus("ad".into()).unwrap_err().characters,
-        ['d']
-    );
+    assert_eq!(tokenizer.encode_corpus("ad".into()).unwrap_err().characters, ['d']);
     assert_eq!(tokenizer.encode_skipping_unknown("café"), [2, 0]);
 }
 
 #[test]
 fn an_extended_vocabulary_says_where_each_id_came_from() {
-    let few = VocabularyOptions {
-        max_vocab: 3,
-        ..Default::default()
-    };
+    let few = VocabularyOptions { max_vocab: 3, ..Default::default() };
     let (old, _) = Tokenizer::build("bbddzy", &few).unwrap();
-    let grown = VocabularyOptions {
-        documents: Documents::Lines,
-        ..Default::default()
-    };
+    let grown = VocabularyOptions { documents: Documents::Lines, ..Default::default() };
     let (new, from) = old.extended("abc\n", &grown).unwrap();
     assert_eq!(new.encode("abcd").unwrap(), [0, 1, 2, 3]);
     assert_eq!((new.unknown(), new.end_of_document()), (Some(4), Some(5)));
     assert_eq!(from, [None, Some(0), None, Some(1), Some(2), None]);
-    assert!(
-        old.extended("abc", &few)
-            .unwrap_err()
-            .to_string()
-            .contains("--max-vocab 3")
-    );
+    assert!(old.extended("abc", &few).unwrap_err().to_string().contains("--max-vocab 3"));
 
     let bytes = build("ab", Units::Bytes, Documents::Off);
     let (same, from) = bytes.extended("é", &VocabularyOptions::default()).unwrap();
@@ -225,11 +161,8 @@ fn an_extended_vocabulary_says_where_each_id_came_from() {
 #[test]
 fn json_is_read_back_by_us_and_by_tokenizers() {
     let all = TEXTS.concat();
-    let few = VocabularyOptions {
-        max_vocab: 40,
-        documents: Documents::Lines,
-        ..Default::default()
-    };
+    let few =
+        VocabularyOptions { max_vocab: 40, documents: Documents::Lines, ..Default::default() };
     for tokenizer in [
         build(&all, Units::Chars, Documents::Off),
         build(&all, Units::Chars, Documents::Files),
@@ -239,11 +172,7 @@ fn json_is_read_back_by_us_and_by_tokenizers() {
     ] {
         let json = tokenizer.to_json().unwrap();
         assert_eq!(Tokenizer::from_json(&json).unwrap(), tokenizer);
-        assert_eq!(
-            json,
-            tokenizer.to_json().unwrap(),
-            "the same vocabulary, the same file"
-        );
+        assert_eq!(json, tokenizer.to_json().unwrap(), "the same vocabulary, the same file");
         let theirs = tokenizers::Tokenizer::from_bytes(&json).unwrap();
         let ids = tokenizer.encode(&all).unwrap();
         assert_eq!(theirs.encode(all.as_str(), true).unwrap().get_ids(), ids);
@@ -253,18 +182,12 @@ fn json_is_read_back_by_us_and_by_tokenizers() {
 
 #[test]
 fn json_that_is_not_ours_is_refused_with_the_reason() {
-    let json = String::from_utf8(
-        build("abc", Units::Chars, Documents::Files)
-            .to_json()
-            .unwrap(),
-    );
+    let json = String::from_utf8(build("abc", Units::Chars, Documents::Files).to_json().unwrap());
     let json = json.unwrap();
     let refused = |from: &str, to: &str| {
         assert!(json.contains(from), "{from} is not in {json}");
         let damaged = json.replace(from, to);
-        Tokenizer::from_json(damaged.as_bytes())
-            .unwrap_err()
-            .to_string()
+        Tokenizer::from_json(damaged.as_bytes()).unwrap_err().to_string()
     };
     assert!(refused("\"b\": 1", "\"b\": 2").contains("gives \"b\" the id 2 where"));
     assert!(refused("\"c\": 2", "\"c\": 4000000000").contains("the id 4000000000"));
@@ -278,12 +201,7 @@ fn json_that_is_not_ours_is_refused_with_the_reason() {
     assert!(refused("\"fuse_unk\": false", "\"fuse_unk\": true").contains("fuse_unk"));
     assert!(refused("\"vocab\"", "\"words\"").contains("broken"));
     let cut = &json.as_bytes()[..json.len() / 2];
-    assert!(
-        Tokenizer::from_json(cut)
-            .unwrap_err()
-            .to_string()
-            .contains("broken")
-    );
+    assert!(Tokenizer::from_json(cut).unwrap_err().to_string().contains("broken"));
     assert!(Tokenizer::from_json(&[]).is_err());
     assert!(check_too_large().contains("at most 67108864"));
 
@@ -296,8 +214,5 @@ fn json_that_is_not_ours_is_refused_with_the_reason() {
 fn the_lone_byte_at_each_boundary_of_utf8_is_one_id() {
     let text = "\0\u{7F}\u{80}\u{7FF}\u{800}\u{FFFF}\u{10000}\u{10FFFF}";
     let tokenizer = build(text, Units::Chars, Documents::Off);
-    assert_eq!(
-        wide(&tokenizer.encode_corpus(text.into()).unwrap()),
-        (0..8).collect::<Vec<_>>()
-    );
+    assert_eq!(wide(&tokenizer.encode_corpus(text.into()).unwrap()), (0..8).collect::<Vec<_>>());
 }

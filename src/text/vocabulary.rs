@@ -83,19 +83,14 @@ impl Counts {
     /// The characters that occur, by code point, each with its count.
     fn occurring(&self) -> Vec<(char, u64)> {
         let counted = (0u32..).zip(&self.0).filter(|&(_, &count)| count > 0);
-        counted
-            .filter_map(|(code, &count)| Some((char::from_u32(code)?, count)))
-            .collect()
+        counted.filter_map(|(code, &count)| Some((char::from_u32(code)?, count))).collect()
     }
 }
 
 /// The distinct characters of `text` in code-point order.
 pub(super) fn distinct(text: &str, documents: Documents) -> Vec<char> {
     let occurring = Counts::of(text, documents).occurring();
-    occurring
-        .into_iter()
-        .map(|(character, _)| character)
-        .collect()
+    occurring.into_iter().map(|(character, _)| character).collect()
 }
 
 /// The characters that get an id of their own, by code point: all, or the most frequent (ties go
@@ -108,10 +103,7 @@ pub(super) fn choose(
     options: &VocabularyOptions,
 ) -> Result<(Vec<char>, VocabularyReport)> {
     let mut counted = Counts::of(text, options.documents).occurring();
-    let mut report = VocabularyReport {
-        distinct: counted.len(),
-        ..Default::default()
-    };
+    let mut report = VocabularyReport { distinct: counted.len(), ..Default::default() };
     ensure!(
         !counted.is_empty(),
         "the corpus has 0 characters to learn from: give a text with at least two distinct ones"
@@ -139,13 +131,7 @@ pub(super) fn choose(
         report.dropped_occurrences = dropped.iter().map(|&(_, count)| count).sum();
         counted.sort_unstable();
     }
-    Ok((
-        counted
-            .into_iter()
-            .map(|(character, _)| character)
-            .collect(),
-        report,
-    ))
+    Ok((counted.into_iter().map(|(character, _)| character).collect(), report))
 }
 
 /// A character as an error shows it: `'é' U+00E9`, `'\u{200d}' U+200D`.
@@ -167,18 +153,11 @@ impl UnknownCharacters {
 /// Says which they are; what to do about it is the caller's to add.
 impl fmt::Display for UnknownCharacters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<_> = self
-            .characters
-            .iter()
-            .take(Self::SHOWN)
-            .map(|&c| readable(c))
-            .collect();
+        let shown: Vec<_> =
+            self.characters.iter().take(Self::SHOWN).map(|&c| readable(c)).collect();
         let (count, shown) = (self.characters.len(), shown.join(", "));
         let (plural, verb) = if count == 1 { ("", "is") } else { ("s", "are") };
-        write!(
-            f,
-            "{count} distinct character{plural} {verb} not in the vocabulary: {shown}"
-        )?;
+        write!(f, "{count} distinct character{plural} {verb} not in the vocabulary: {shown}")?;
         match count.saturating_sub(Self::SHOWN) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
@@ -193,11 +172,7 @@ mod tests {
     use super::*;
 
     fn options(max_vocab: usize, documents: Documents) -> VocabularyOptions {
-        VocabularyOptions {
-            units: Units::Chars,
-            max_vocab,
-            documents,
-        }
+        VocabularyOptions { units: Units::Chars, max_vocab, documents }
     }
 
     fn chosen(text: &str, options: &VocabularyOptions) -> (String, VocabularyReport) {
@@ -209,13 +184,7 @@ mod tests {
     fn order_is_by_code_point_not_by_first_appearance() {
         let (characters, report) = chosen("zé\na😀bz", &VocabularyOptions::default());
         assert_eq!(characters, "\nabzé😀");
-        assert_eq!(
-            report,
-            VocabularyReport {
-                distinct: 6,
-                ..Default::default()
-            }
-        );
+        assert_eq!(report, VocabularyReport { distinct: 6, ..Default::default() });
     }
 
     #[test]
@@ -240,14 +209,8 @@ mod tests {
         assert!(error("", VocabularyOptions::default()).contains("0 characters"));
         assert!(error("\n\n", options(9, Documents::Lines)).contains("0 characters"));
         let one = error("aaa", VocabularyOptions::default());
-        assert!(
-            one.contains("one distinct character ('a' U+0061, 3 times)"),
-            "{one}"
-        );
-        let bytes = VocabularyOptions {
-            units: Units::Bytes,
-            ..Default::default()
-        };
+        assert!(one.contains("one distinct character ('a' U+0061, 3 times)"), "{one}");
+        let bytes = VocabularyOptions { units: Units::Bytes, ..Default::default() };
         assert!(error("aaa", bytes).contains("one distinct character"));
         assert!(error("abc", options(2, Documents::Off)).contains("at least --max-vocab 3"));
         assert_eq!(chosen("abc", &options(3, Documents::Off)).0, "abc");
@@ -255,20 +218,13 @@ mod tests {
 
     #[test]
     fn unknown_characters_are_listed_readably_and_cut_short() {
-        let listed = UnknownCharacters {
-            characters: vec!['\u{301}', 'é', '\u{200D}'],
-        };
+        let listed = UnknownCharacters { characters: vec!['\u{301}', 'é', '\u{200D}'] };
         assert_eq!(
             listed.to_string(),
             "3 distinct characters are not in the vocabulary: '\\u{301}' U+0301, 'é' U+00E9, \
              '\\u{200d}' U+200D"
         );
-        let many = UnknownCharacters {
-            characters: ('a'..='z').collect(),
-        };
-        assert!(
-            many.to_string().ends_with("'t' U+0074 and 6 more"),
-            "{many}"
-        );
+        let many = UnknownCharacters { characters: ('a'..='z').collect() };
+        assert!(many.to_string().ends_with("'t' U+0074 and 6 more"), "{many}");
     }
 }

@@ -24,13 +24,7 @@ pub struct AdamWConfig {
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self {
-            lr: 6e-3,
-            beta1: 0.9,
-            beta2: 0.99,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        }
+        Self { lr: 6e-3, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01 }
     }
 }
 
@@ -64,29 +58,14 @@ impl AdamW {
             .map(|(name, var)| {
                 let count = var.elem_count();
                 let moments = if fused::supported(var.device(), var.dtype()) {
-                    Moments::Host {
-                        first: vec![0.0; count],
-                        second: vec![0.0; count],
-                    }
+                    Moments::Host { first: vec![0.0; count], second: vec![0.0; count] }
                 } else {
-                    Moments::Device {
-                        first: var.zeros_like()?,
-                        second: var.zeros_like()?,
-                    }
+                    Moments::Device { first: var.zeros_like()?, second: var.zeros_like()? }
                 };
-                Ok(Parameter {
-                    decays: var.rank() >= 2 && name != EMBEDDING,
-                    name,
-                    var,
-                    moments,
-                })
+                Ok(Parameter { decays: var.rank() >= 2 && name != EMBEDDING, name, var, moments })
             })
             .collect::<Result<_>>()?;
-        Ok(Self {
-            parameters,
-            config,
-            steps: 0,
-        })
+        Ok(Self { parameters, config, steps: 0 })
     }
 
     /// Global 2-norm of the gradients of all parameters.
@@ -108,24 +87,14 @@ impl AdamW {
     pub fn step_scaled(&mut self, grads: &GradStore, scale: f64) -> Result<()> {
         self.steps += 1;
         let t = self.steps as f64;
-        let AdamWConfig {
-            lr,
-            beta1,
-            beta2,
-            eps,
-            ..
-        } = self.config;
+        let AdamWConfig { lr, beta1, beta2, eps, .. } = self.config;
         let bias_correction1 = 1.0 - beta1.powf(t);
         let bias_correction2 = 1.0 - beta2.powf(t);
         for parameter in &mut self.parameters {
             let Some(grad) = grads.get(&parameter.var) else {
                 continue;
             };
-            let weight_decay = if parameter.decays {
-                self.config.weight_decay
-            } else {
-                0.0
-            };
+            let weight_decay = if parameter.decays { self.config.weight_decay } else { 0.0 };
             match &mut parameter.moments {
                 Moments::Host { first, second } => {
                     let step = fused::AdamWStep {

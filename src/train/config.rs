@@ -144,8 +144,7 @@ impl TrainConfig {
         const AT_LEAST: u64 = 25;
         const AT_MOST: u64 = 1_000;
         let epoch = steps_per_epoch.max(1);
-        self.eval_every
-            .unwrap_or_else(|| (epoch * AT_LEAST.div_ceil(epoch)).min(AT_MOST))
+        self.eval_every.unwrap_or_else(|| (epoch * AT_LEAST.div_ceil(epoch)).min(AT_MOST))
     }
 }
 

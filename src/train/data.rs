@@ -160,9 +160,7 @@ impl TrainingData {
              one long text: --extend-vocab gives it the means"
         );
         let characters = corpus.text().chars().count();
-        let val_fraction = config
-            .val_fraction
-            .unwrap_or_else(|| usual_val_fraction(characters));
+        let val_fraction = config.val_fraction.unwrap_or_else(|| usual_val_fraction(characters));
         let record = CorpusRecord {
             name: corpus.name().to_string(),
             paths: absolute(&config.paths)?,
@@ -191,9 +189,7 @@ impl TrainingData {
             batches,
             train_ids: text.len(),
             validation_ids: validation.as_ref().map_or(0, EncodedText::len),
-            validation: validation
-                .map(|text| text.evaluation(READING_WINDOW))
-                .transpose()?,
+            validation: validation.map(|text| text.evaluation(READING_WINDOW)).transpose()?,
             tokenizer,
             record,
             notes,

@@ -33,11 +33,7 @@ impl Score {
 pub fn evaluate(network: &Network, text: &Evaluation, tokenizer: &Tokenizer) -> Result<Score> {
     let device = network.device();
     let mut state = State::zeros(network.config(), 1, device)?;
-    let mut score = Score {
-        nats: 0.0,
-        ids: 0,
-        bytes: 0,
-    };
+    let mut score = Score { nats: 0.0, ids: 0, bytes: 0 };
     for window in text.windows() {
         state = match window.carry {
             Carry::Zero => State::zeros(network.config(), window.b, device)?,
@@ -59,11 +55,7 @@ pub fn evaluate(network: &Network, text: &Evaluation, tokenizer: &Tokenizer) -> 
             .flatten_all()?
             .to_vec1()?;
         for (at, (nats, id)) in nats.iter().zip(&window.targets).enumerate() {
-            if window
-                .weights
-                .as_ref()
-                .is_none_or(|weights| weights[at] == 1)
-            {
+            if window.weights.as_ref().is_none_or(|weights| weights[at] == 1) {
                 score.nats += f64::from(*nats);
                 score.ids += 1;
                 score.bytes += tokenizer.bytes_of(*id).len() as u64;
@@ -91,10 +83,7 @@ pub fn read_through(
     ids: &[u32],
     keep_logits: bool,
 ) -> Result<Reading> {
-    ensure!(
-        !ids.is_empty(),
-        "the text is empty: there is nothing to score"
-    );
+    ensure!(!ids.is_empty(), "the text is empty: there is nothing to score");
     let device = network.device();
     let mut state = State::zeros(network.config(), 1, device)?;
     let mut nats = Vec::with_capacity(ids.len());
@@ -130,11 +119,7 @@ pub fn read_through(
             kept.push(logits);
         }
     }
-    let logits = if keep_logits {
-        Some(Tensor::cat(&kept, 0)?)
-    } else {
-        None
-    };
+    let logits = if keep_logits { Some(Tensor::cat(&kept, 0)?) } else { None };
     Ok(Reading { nats, logits })
 }
 

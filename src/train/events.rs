@@ -17,11 +17,7 @@ pub enum Event<'a> {
         improved: bool,
     },
     /// `sample_every` steps have passed: the network as it is, to write with.
-    SampleDue {
-        step: u64,
-        network: &'a Network,
-        tokenizer: &'a Tokenizer,
-    },
+    SampleDue { step: u64, network: &'a Network, tokenizer: &'a Tokenizer },
 }
 
 /// One step in figures.

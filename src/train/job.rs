@@ -36,10 +36,7 @@ impl Job {
                 dropout: 0.0,
                 ..ModelConfig::default()
             },
-            train: TrainConfig {
-                batch: 8,
-                ..TrainConfig::default()
-            },
+            train: TrainConfig { batch: 8, ..TrainConfig::default() },
             ..Self::default()
         }
     }
@@ -48,11 +45,7 @@ impl Job {
     /// A setting outside its range.
     pub fn validate(&self) -> Result<()> {
         // The vocabulary is not known yet; any will do for the rest.
-        ModelConfig {
-            vocab: 1,
-            ..self.model.clone()
-        }
-        .validate()?;
+        ModelConfig { vocab: 1, ..self.model.clone() }.validate()?;
         self.data.validate()?;
         self.train.validate()
     }
@@ -69,10 +62,7 @@ impl Job {
     ) -> Result<Trainer> {
         self.validate()?;
         let (data, train) = TrainingData::prepare(corpus, &self.data, None, &self.train)?;
-        let model = ModelConfig {
-            vocab: data.tokenizer.vocab_size(),
-            ..self.model.clone()
-        };
+        let model = ModelConfig { vocab: data.tokenizer.vocab_size(), ..self.model.clone() };
         let weights = init(&model, &mut generator(train.seed), device)?;
         Trainer::new(&model, &weights, data, train, device, folder)
     }
@@ -96,11 +86,7 @@ impl Job {
             let options = &self.data.vocabulary;
             extend_vocabulary(checkpoint, corpus.text(), options, &mut rng, device)?
         } else {
-            (
-                checkpoint.config.model.clone(),
-                checkpoint.var_map()?,
-                checkpoint.tokenizer.clone(),
-            )
+            (checkpoint.config.model.clone(), checkpoint.var_map()?, checkpoint.tokenizer.clone())
         };
         model.dropout = self.model.dropout;
         let (data, train) = TrainingData::prepare(corpus, &self.data, Some(tokenizer), &self.train)

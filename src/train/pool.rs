@@ -74,10 +74,8 @@ mod tests {
     #[test]
     fn it_gives_the_work_s_result_on_any_number_of_threads() {
         for threads in 1..=4 {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("a pool");
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             for _ in 0..100 {
                 assert_eq!(sum(&pool), 49_995_000);
             }
@@ -86,20 +84,14 @@ mod tests {
 
     #[test]
     fn two_at_once_and_one_within_another_come_to_an_end() {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(2)
-            .build()
-            .expect("a pool");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
         let twice = pool.install(|| rayon::join(|| on_pool(|| sum(&pool)), || sum(&pool)));
         assert_eq!(twice, (49_995_000, 49_995_000));
     }
 
     #[test]
     fn a_panic_in_the_work_passes_and_leaves_the_pool_usable() {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(2)
-            .build()
-            .expect("a pool");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
         let work =
             std::panic::AssertUnwindSafe(|| pool.install(|| on_pool(|| panic!("on purpose"))));
         let panicked = std::panic::catch_unwind(work);

@@ -30,10 +30,7 @@ impl Trainer {
     }
 
     fn weights(&self) -> Vec<(String, Tensor)> {
-        self.vars
-            .iter()
-            .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
-            .collect()
+        self.vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
     }
 
     fn training_state(&self) -> Result<TrainingState> {

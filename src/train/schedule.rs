@@ -30,11 +30,7 @@ impl Schedule {
             Self::Linear => 1.0 - progress,
             Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
         };
-        let rise = if step < warmup {
-            (step + 1) as f64 / warmup as f64
-        } else {
-            1.0
-        };
+        let rise = if step < warmup { (step + 1) as f64 / warmup as f64 } else { 1.0 };
         let floor = if self == Self::Constant { 1.0 } else { FLOOR };
         peak * rise * (floor + (1.0 - floor) * share)
     }

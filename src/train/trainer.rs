@@ -112,9 +112,8 @@ impl Trainer {
         self.optimizer.restore(&tensors, record.optimizer_steps)?;
         for (index, layer) in self.state.layers.iter_mut().enumerate() {
             let name = state_name(index);
-            let saved = tensors
-                .get(&name)
-                .with_context(|| format!("the training state lacks {name}"))?;
+            let saved =
+                tensors.get(&name).with_context(|| format!("the training state lacks {name}"))?;
             ensure!(
                 saved.shape() == layer.shape(),
                 "the training state's {name} has shape {:?} but this run needs {:?}",
@@ -193,11 +192,7 @@ impl Trainer {
             if self.saved_last.elapsed() >= SAVE_LAST_AT_LEAST_EVERY {
                 self.save_last()?;
             }
-            if self
-                .config
-                .sample_every
-                .is_some_and(|every| self.step.is_multiple_of(every))
-            {
+            if self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every)) {
                 observe(Event::SampleDue {
                     step: self.step,
                     network: &self.network,
@@ -234,14 +229,9 @@ impl Trainer {
             .config
             .total_steps(self.steps_per_epoch())
             .map(|total| self.step as f64 / total as f64);
-        let by_time = self
-            .config
-            .time_limit
-            .map(|limit| self.elapsed().as_secs_f64() / limit.as_secs_f64());
-        by_steps
-            .unwrap_or(0.0)
-            .max(by_time.unwrap_or(0.0))
-            .clamp(0.0, 1.0)
+        let by_time =
+            self.config.time_limit.map(|limit| self.elapsed().as_secs_f64() / limit.as_secs_f64());
+        by_steps.unwrap_or(0.0).max(by_time.unwrap_or(0.0)).clamp(0.0, 1.0)
     }
 
     fn over(&self) -> Option<Ending> {
@@ -249,11 +239,7 @@ impl Trainer {
         if total.is_some_and(|total| self.step >= total) {
             return Some(Ending::Finished);
         }
-        if self
-            .config
-            .time_limit
-            .is_some_and(|limit| self.elapsed() >= limit)
-        {
+        if self.config.time_limit.is_some_and(|limit| self.elapsed() >= limit) {
             return Some(Ending::TimeUp);
         }
         self.config
@@ -284,23 +270,15 @@ impl Trainer {
             step: self.step,
         });
         let Gradients { loss, grads, state } =
-            self.network
-                .gradients(&ids, &targets, &self.state, resets.as_ref(), dropout)?;
+            self.network.gradients(&ids, &targets, &self.state, resets.as_ref(), dropout)?;
         let nats = f64::from(loss);
         self.refuse_nonsense("loss", nats)?;
         let norm = self.optimizer.gradient_norm(&grads)?;
         self.refuse_nonsense("gradient's norm", norm)?;
         let clip = self.config.clip;
-        let scale = if clip > 0.0 && norm > clip {
-            clip / norm
-        } else {
-            1.0
-        };
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let warmup = self.config.warmup_steps(self.steps_per_epoch());
-        let lr = self
-            .config
-            .schedule
-            .rate(self.config.lr, self.step, warmup, progress);
+        let lr = self.config.schedule.rate(self.config.lr, self.step, warmup, progress);
         self.optimizer.set_learning_rate(lr);
         self.optimizer.step_scaled(&grads, scale)?;
         self.state = state;
@@ -389,10 +367,7 @@ impl Trainer {
         if let Some(folder) = &self.folder {
             folder.append_metrics(&metrics)?;
         }
-        observe(Event::Evaluated {
-            metrics: &metrics,
-            improved,
-        })
+        observe(Event::Evaluated { metrics: &metrics, improved })
     }
 }
 

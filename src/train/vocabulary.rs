@@ -25,18 +25,13 @@ pub(super) fn extend_vocabulary(
     device: &Device,
 ) -> Result<(ModelConfig, VarMap, Tokenizer)> {
     let (tokenizer, old_ids) = checkpoint.tokenizer.extended(text, options)?;
-    let model = ModelConfig {
-        vocab: tokenizer.vocab_size(),
-        ..checkpoint.config.model.clone()
-    };
+    let model = ModelConfig { vocab: tokenizer.vocab_size(), ..checkpoint.config.model.clone() };
     let old = checkpoint.weights();
     let tensors = model
         .parameters()
         .into_iter()
         .map(|(name, shape)| {
-            let known = old
-                .get(&name)
-                .with_context(|| format!("{name} is missing"))?;
+            let known = old.get(&name).with_context(|| format!("{name} is missing"))?;
             let per_id = name == EMBEDDING || name.starts_with("readout.");
             let tensor = if per_id {
                 let bound = bound(&name, &model);

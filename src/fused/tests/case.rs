@@ -22,18 +22,8 @@ pub type Outcome = (f64, Vec<Vec<f64>>);
 /// Runs candle's backward pass from `loss`.
 pub fn outcome(loss: &Tensor, vars: &[Var]) -> Result<Outcome> {
     let grads = loss.backward()?;
-    let of = |var: &Var| {
-        grads
-            .get(var)
-            .unwrap()
-            .to_dtype(DType::F64)?
-            .flatten_all()?
-            .to_vec1()
-    };
-    Ok((
-        loss.to_dtype(DType::F64)?.to_scalar()?,
-        vars.iter().map(of).collect::<Result<_>>()?,
-    ))
+    let of = |var: &Var| grads.get(var).unwrap().to_dtype(DType::F64)?.flatten_all()?.to_vec1();
+    Ok((loss.to_dtype(DType::F64)?.to_scalar()?, vars.iter().map(of).collect::<Result<_>>()?))
 }
 
 impl Case {
@@ -49,11 +39,7 @@ impl Case {
             vars.push(random(&[width], 4));
         }
         let vocab = t * b;
-        vars.push(if embedded {
-            random(&[vocab, i], 5)
-        } else {
-            random(&[t, b, i], 5)
-        });
+        vars.push(if embedded { random(&[vocab, i], 5) } else { random(&[t, b, i], 5) });
         vars.push(random(&[cell.states(), b, h], 6));
         let numbers = |modulus: u32| (0..(t * b) as u32).map(move |n| (n * 7 + 3) % modulus);
         let ids = embedded.then(|| {
@@ -63,31 +49,14 @@ impl Case {
                 .unwrap()
         });
         let flags = numbers(5).map(|n| u8::from(n < 2));
-        let resets = resets.then(|| {
-            Tensor::from_iter(flags, &Device::Cpu)
-                .unwrap()
-                .reshape((t, b))
-                .unwrap()
-        });
-        Self {
-            cell,
-            vars,
-            ids,
-            resets,
-            t,
-            b,
-            h,
-        }
+        let resets = resets
+            .then(|| Tensor::from_iter(flags, &Device::Cpu).unwrap().reshape((t, b)).unwrap());
+        Self { cell, vars, ids, resets, t, b, h }
     }
 
     pub fn weights(cell: Cell, vars: &[Tensor]) -> Weights<'_> {
         let bias_hh = cell.has_bias_hh().then(|| &vars[3]);
-        Weights {
-            weight_ih: &vars[0],
-            weight_hh: &vars[1],
-            bias_ih: &vars[2],
-            bias_hh,
-        }
+        Weights { weight_ih: &vars[0], weight_hh: &vars[1], bias_ih: &vars[2], bias_hh }
     }
 
     /// A loss in which every output counts differently, of float64 outputs.
@@ -100,31 +69,17 @@ impl Case {
     }
 
     pub fn fused(&self, level: Level, workspace: &Workspace) -> Result<Outcome> {
-        let vars: Vec<Var> = self
-            .vars
-            .iter()
-            .map(Var::from_tensor)
-            .collect::<Result<_>>()?;
+        let vars: Vec<Var> = self.vars.iter().map(Var::from_tensor).collect::<Result<_>>()?;
         let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
         let n = tensors.len();
         let input = match &self.ids {
-            Some(ids) => Input::Embedded {
-                ids,
-                table: &tensors[n - 2],
-            },
+            Some(ids) => Input::Embedded { ids, table: &tensors[n - 2] },
             None => Input::Sequence(&tensors[n - 2]),
         };
         let weights = Self::weights(self.cell, &tensors);
         let state = &tensors[n - 1];
-        let (hidden, last) = sequence_at(
-            level,
-            self.cell,
-            input,
-            &weights,
-            state,
-            self.resets.as_ref(),
-            workspace,
-        )?;
+        let (hidden, last) =
+            sequence_at(level, self.cell, input, &weights, state, self.resets.as_ref(), workspace)?;
         let loss = self.loss(&hidden, &last)?;
         outcome(&loss, &vars)
     }
@@ -134,9 +89,7 @@ impl Case {
         let n = vars.len();
         let x = match &self.ids {
             Some(ids) => {
-                vars[n - 2]
-                    .index_select(&ids.flatten_all()?, 0)?
-                    .reshape((self.t, self.b, ()))?
+                vars[n - 2].index_select(&ids.flatten_all()?, 0)?.reshape((self.t, self.b, ()))?
             }
             None => vars[n - 2].clone(),
         };
@@ -153,10 +106,7 @@ impl Case {
                 state = state.broadcast_mul(&keep)?;
                 c = c.map(|c| c.broadcast_mul(&keep)).transpose()?;
             }
-            let input = x
-                .get(t)?
-                .matmul(&w.weight_ih.t()?)?
-                .broadcast_add(w.bias_ih)?;
+            let input = x.get(t)?.matmul(&w.weight_ih.t()?)?.broadcast_add(w.bias_ih)?;
             let part = |x: &Tensor, gate: usize| x.narrow(1, gate * h, h);
             let recurrent = |from: &Tensor| from.matmul(&w.weight_hh.t()?);
             let with_bias = |from: &Tensor| recurrent(from)?.broadcast_add(w.bias_hh.unwrap());
@@ -189,10 +139,7 @@ impl Case {
             };
             outputs.push(state.clone());
         }
-        let last = Tensor::stack(
-            &[Some(state), c].into_iter().flatten().collect::<Vec<_>>(),
-            0,
-        )?;
+        let last = Tensor::stack(&[Some(state), c].into_iter().flatten().collect::<Vec<_>>(), 0)?;
         self.loss(&Tensor::stack(&outputs, 0)?, &last)
     }
 
@@ -206,10 +153,7 @@ impl Case {
             Some(grad) => grad.flatten_all()?.to_vec1(),
             None => Ok(vec![0.0; var.elem_count()]),
         };
-        Ok((
-            loss.to_scalar()?,
-            vars.iter().map(of).collect::<Result<_>>()?,
-        ))
+        Ok((loss.to_scalar()?, vars.iter().map(of).collect::<Result<_>>()?))
     }
 }
 
@@ -225,10 +169,7 @@ pub fn assert_close(name: &str, got: &Outcome, want: &Outcome, tolerance: f64) {
     for (i, (got, want)) in got.1.iter().zip(&want.1).enumerate() {
         let bound = tolerance * largest(want);
         for (j, (g, w)) in got.iter().zip(want).enumerate() {
-            assert!(
-                (g - w).abs() <= bound,
-                "{name}: gradient {i} at {j}: {g} for {w} (±{bound})"
-            );
+            assert!((g - w).abs() <= bound, "{name}: gradient {i} at {j}: {g} for {w} (±{bound})");
         }
     }
 }

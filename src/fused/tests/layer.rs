@@ -12,13 +12,9 @@ use proptest::prelude::*;
 #[test]
 fn cells_agree_with_tensor_ops_and_their_autograd() -> Result<()> {
     for cell in CELLS {
-        for [t, b, h, i] in [
-            [1, 1, 1, 1],
-            [2, 5, 3, 2],
-            [7, 1, 17, 5],
-            [7, 5, 17, 17],
-            [2, 9, 65, 33],
-        ] {
+        for [t, b, h, i] in
+            [[1, 1, 1, 1], [2, 5, 3, 2], [7, 1, 17, 5], [7, 5, 17, 17], [2, 9, 65, 33]]
+        {
             for (embedded, resets) in [(false, false), (true, true), (false, true)] {
                 let case = Case::new(cell, [t, b, h, i], embedded, resets);
                 let want = case.reference()?;
@@ -78,11 +74,8 @@ fn gradients_are_the_slopes_of_the_loss() -> Result<()> {
     for cell in CELLS {
         let case = Case::new(cell, [3, 2, 3, 2], true, true);
         let (_, grads) = case.fused(Level::choose(Precision::F32)?, &Workspace::default())?;
-        let vars: Vec<Tensor> = case
-            .vars
-            .iter()
-            .map(|v| v.to_dtype(DType::F64))
-            .collect::<Result<_>>()?;
+        let vars: Vec<Tensor> =
+            case.vars.iter().map(|v| v.to_dtype(DType::F64)).collect::<Result<_>>()?;
         for (v, grad) in grads.iter().enumerate() {
             for (e, &got) in grad.iter().enumerate() {
                 let at = |step: f64| -> Result<f64> {
@@ -93,10 +86,7 @@ fn gradients_are_the_slopes_of_the_loss() -> Result<()> {
                     case.reference_loss(&vars)?.to_scalar()
                 };
                 let slope = (at(1e-5)? - at(-1e-5)?) / 2e-5;
-                assert!(
-                    (got - slope).abs() < 2e-6,
-                    "{cell:?} {v} {e}: {got} for {slope}"
-                );
+                assert!((got - slope).abs() < 2e-6, "{cell:?} {v} {e}: {got} for {slope}");
             }
         }
     }
@@ -111,10 +101,8 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
             let case = Case::new(cell, [9, 37, 50, 31], embedded, true);
             for level in levels() {
                 let on = |threads| {
-                    let pool = rayon::ThreadPoolBuilder::new()
-                        .num_threads(threads)
-                        .build()
-                        .unwrap();
+                    let pool =
+                        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     pool.install(|| case.fused(level, &workspace))
                 };
                 let one = on(1)?;
@@ -130,11 +118,7 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
 #[test]
 fn a_workspace_used_again_fails_rather_than_give_a_wrong_gradient() -> Result<()> {
     let case = Case::new(Cell::Gru, [3, 2, 4, 2], false, false);
-    let weights: Vec<Var> = case
-        .vars
-        .iter()
-        .map(Var::from_tensor)
-        .collect::<Result<_>>()?;
+    let weights: Vec<Var> = case.vars.iter().map(Var::from_tensor).collect::<Result<_>>()?;
     let tensors: Vec<Tensor> = weights.iter().map(|v| v.as_tensor().clone()).collect();
     let workspace = Workspace::default();
     let run = || {
@@ -165,37 +149,18 @@ fn what_does_not_fit_is_an_error() -> Result<()> {
     let run = |ids: &Tensor, table: &Tensor, state: &Tensor, resets: Option<&Tensor>| {
         let w = Case::weights(case.cell, &case.vars);
         let input = Input::Embedded { ids, table };
-        sequence(
-            case.cell,
-            input,
-            &w,
-            state,
-            resets,
-            Precision::F32,
-            &Workspace::default(),
-        )
-        .map(|_| ())
+        sequence(case.cell, input, &w, state, resets, Precision::F32, &Workspace::default())
+            .map(|_| ())
     };
     let (table, state) = (&case.vars[3], &case.vars[4]);
     run(ids, table, state, None)?;
     let cpu = &Device::Cpu;
     assert!(
-        run(&(ids + 6.0)?, table, state, None)
-            .unwrap_err()
-            .to_string()
-            .contains("vocabulary of 6")
+        run(&(ids + 6.0)?, table, state, None).unwrap_err().to_string().contains("vocabulary of 6")
     );
     assert!(run(ids, &random(&[6, 3], 1), state, None).is_err());
     assert!(run(ids, table, &random(&[2, 2, 4], 1), None).is_err());
-    assert!(
-        run(
-            ids,
-            table,
-            state,
-            Some(&Tensor::zeros((2, 3), DType::U8, cpu)?)
-        )
-        .is_err()
-    );
+    assert!(run(ids, table, state, Some(&Tensor::zeros((2, 3), DType::U8, cpu)?)).is_err());
     assert!(run(&ids.narrow(0, 0, 0)?, table, state, None).is_err());
     assert!(run(ids, &table.to_dtype(DType::F64)?, state, None).is_err());
     Ok(())

@@ -12,11 +12,7 @@ fn readout_loss_agrees_with_tensor_ops() -> Result<()> {
     for (t, b, h, v) in [(1, 1, 1, 1), (2, 3, 17, 5), (9, 16, 33, 65)] {
         let numbers = (0..(t * b) as u32).map(|n| (n * 7 + 3) % v as u32);
         let targets = Tensor::from_iter(numbers, &Device::Cpu)?.reshape((t, b))?;
-        let vars = [
-            (random(&[t, b, h], 1) * 4.0)?,
-            random(&[v, h], 2),
-            random(&[v], 3),
-        ];
+        let vars = [(random(&[t, b, h], 1) * 4.0)?, random(&[v, h], 2), random(&[v], 3)];
         let run = |dtype: DType, loss: &dyn Fn(&[Var]) -> Result<Tensor>| -> Result<Outcome> {
             let vars: Vec<Var> = vars
                 .iter()
@@ -25,21 +21,11 @@ fn readout_loss_agrees_with_tensor_ops() -> Result<()> {
             outcome(&(loss(&vars)? * 3.0)?, &vars)
         };
         let want = run(DType::F64, &|x| {
-            let logits = x[0]
-                .flatten(0, 1)?
-                .matmul(&x[1].t()?)?
-                .broadcast_add(&x[2])?;
+            let logits = x[0].flatten(0, 1)?.matmul(&x[1].t()?)?.broadcast_add(&x[2])?;
             candle_nn::loss::cross_entropy(&logits, &targets.flatten_all()?)
         })?;
         let got = run(DType::F32, &|x| {
-            readout_loss(
-                &x[0],
-                &x[1],
-                &x[2],
-                &targets,
-                Precision::F32,
-                &Workspace::default(),
-            )
+            readout_loss(&x[0], &x[1], &x[2], &targets, Precision::F32, &Workspace::default())
         })?;
         assert_close(&format!("{t} {b} {h} {v}"), &got, &want, 1e-5);
         let beyond = (&targets + v as f64)?;
