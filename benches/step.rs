@@ -54,7 +54,7 @@ fn sample(c: &mut Criterion) {
 criterion_group!(benches, train, sample);
 
 fn main() {
-    chargru::fused::prepare_process();
+    chargru::runtime::prepare_process();
     benches();
     Criterion::default().configure_from_args().final_summary();
 }

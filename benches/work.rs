@@ -7,8 +7,9 @@ use candle_nn::VarBuilder;
 use chargru::fused::Precision;
 use chargru::generate::{GenerateConfig, Generator};
 use chargru::model::{Cell, Gradients, ModelConfig, Network, State, init, named_vars};
+use chargru::runtime::on_pool;
 use chargru::text::{Tokenizer, VocabularyOptions};
-use chargru::train::{AdamW, AdamWConfig, on_pool};
+use chargru::train::{AdamW, AdamWConfig};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -47,7 +48,7 @@ impl TrainStep {
         let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
         let lr = AdamWConfig { lr: 2e-3, ..AdamWConfig::default() };
         Ok(Self {
-            network: Network::new(config, vb)?.with_precision(precision),
+            network: Network::new(config, vb)?.with_precision(precision)?,
             optimizer: AdamW::named(named_vars(&weights)?, lr)?,
             state: State::zeros(config, batch, &Device::Cpu)?,
         })

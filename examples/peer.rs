@@ -66,7 +66,7 @@ impl Args {
 }
 
 fn main() -> Result<()> {
-    chargru::fused::prepare_process();
+    chargru::runtime::prepare_process();
     let args = Args::parse();
     if args.steps < 4 {
         bail!("--steps is {}: the first three are not counted, give at least 4", args.steps);

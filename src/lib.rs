@@ -37,8 +37,11 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod data;
+pub mod evaluate;
 pub mod fused;
 pub mod generate;
 pub mod model;
+pub mod runtime;
 pub mod text;
 pub mod train;

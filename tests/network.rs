@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
-use chargru::model::{Backend, Cell, Dropout, ModelConfig, Network, State, init, named_vars};
+use chargru::model::{Cell, Dropout, ModelConfig, Network, State, init, named_vars};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -17,6 +17,22 @@ const CELLS: [(Cell, &str); 4] = [
     (Cell::Lstm, "lstm"),
     (Cell::Rnn, "rnn"),
 ];
+
+/// Which implementation runs a network.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Reference,
+    Fastest,
+}
+
+impl By {
+    fn run(self, network: Network) -> Network {
+        match self {
+            Self::Reference => network.reference(),
+            Self::Fastest => network,
+        }
+    }
+}
 
 struct Fixture {
     tensors: HashMap<String, Tensor>,
@@ -51,9 +67,9 @@ impl Fixture {
         Ok(Self { tensors, config, weights, state })
     }
 
-    fn check(&self, backend: Backend, prefix: &str) -> Result<()> {
+    fn check(&self, by: By, prefix: &str) -> Result<()> {
         let vb = VarBuilder::from_varmap(&self.weights, DType::F32, &Device::Cpu);
-        let network = Network::new(&self.config, vb)?.with_backend(backend);
+        let network = by.run(Network::new(&self.config, vb)?);
         let state = State { layers: self.state.iter().map(|v| v.as_tensor().clone()).collect() };
         let resets = (!prefix.is_empty()).then(|| &self.tensors["resets"]);
         let (hidden, last) = network.forward(&self.tensors["ids"], &state, resets, None)?;
@@ -64,7 +80,7 @@ impl Fixture {
             objective = (objective + (state * seed)?.sum_all()?)?;
         }
         let grads = objective.backward()?;
-        let what = |name: &str| format!("{:?} {backend:?} {prefix}{name}", self.config.cell);
+        let what = |name: &str| format!("{:?} {by:?} {prefix}{name}", self.config.cell);
         let expected = |name: &str| &self.tensors[&format!("{prefix}{name}")];
         close(&what("hidden"), &hidden, expected("hidden"))?;
         close(&what("logits"), &network.logits(&hidden)?, expected("logits"))?;
@@ -102,15 +118,15 @@ fn close(what: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
 fn agrees_with_pytorch() -> Result<()> {
     for (cell, name) in CELLS {
         let fixture = Fixture::load(cell, name)?;
-        for backend in [Backend::Reference, Backend::Fastest] {
-            fixture.check(backend, "")?;
-            fixture.check(backend, "resets.")?;
+        for by in [By::Reference, By::Fastest] {
+            fixture.check(by, "")?;
+            fixture.check(by, "resets.")?;
         }
     }
     Ok(())
 }
 
-fn fresh(cell: Cell, backend: Backend, tie_weights: bool) -> (VarMap, Network) {
+fn fresh(cell: Cell, by: By, tie_weights: bool) -> (VarMap, Network) {
     let config = ModelConfig {
         cell,
         vocab: 5,
@@ -123,7 +139,7 @@ fn fresh(cell: Cell, backend: Backend, tie_weights: bool) -> (VarMap, Network) {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let weights = init(&config, &mut rng, &Device::Cpu).unwrap();
     let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
-    let network = Network::new(&config, vb).unwrap().with_backend(backend);
+    let network = by.run(Network::new(&config, vb).unwrap());
     (weights, network)
 }
 
@@ -133,10 +149,8 @@ fn agrees_with_finite_differences() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
     let targets = Tensor::new(&[[1u32, 4], [2, 0], [4, 4], [0, 3]], &Device::Cpu)?;
     for (cell, _) in CELLS {
-        for (backend, tied) in
-            [(Backend::Reference, false), (Backend::Fastest, false), (Backend::Fastest, true)]
-        {
-            let (weights, network) = fresh(cell, backend, tied);
+        for (by, tied) in [(By::Reference, false), (By::Fastest, false), (By::Fastest, true)] {
+            let (weights, network) = fresh(cell, by, tied);
             let state = State::zeros(network.config(), 2, &Device::Cpu)?;
             let loss = || -> Result<Tensor> {
                 let (hidden, _) = network.forward(&ids, &state, None, None)?;
@@ -157,7 +171,7 @@ fn agrees_with_finite_differences() -> Result<()> {
                     var.set(&Tensor::from_slice(&start, var.shape(), &Device::Cpu)?)?;
                     assert!(
                         (slope - f64::from(grad[index])).abs() < 2e-4,
-                        "{cell:?} {backend:?} {name}[{index}]: {slope} against {}",
+                        "{cell:?} {by:?} {name}[{index}]: {slope} against {}",
                         grad[index]
                     );
                 }
@@ -184,7 +198,7 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
             (false, Some(&resets), true, 4),
             (true, None, true, 2),
         ] {
-            let (weights, network) = fresh(cell, Backend::Fastest, tied);
+            let (weights, network) = fresh(cell, By::Fastest, tied);
             let narrow = |t: &Tensor| t.narrow(0, 0, steps)?.contiguous();
             let (ids, targets) = (narrow(&ids)?, narrow(&targets)?);
             let resets = resets.map(narrow).transpose()?;
@@ -217,8 +231,8 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
 fn carries_the_state_across_windows() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
     for (cell, _) in CELLS {
-        for backend in [Backend::Reference, Backend::Fastest] {
-            let (_weights, network) = fresh(cell, backend, false);
+        for by in [By::Reference, By::Fastest] {
+            let (_weights, network) = fresh(cell, by, false);
             let zero = State::zeros(network.config(), 2, &Device::Cpu)?;
             let (whole, whole_state) = network.forward(&ids, &zero, None, None)?;
             let (first, state) = network.forward(&ids.narrow(0, 0, 2)?, &zero, None, None)?;
@@ -240,7 +254,7 @@ fn carries_the_state_across_windows() -> Result<()> {
 #[test]
 fn one_seed_gives_one_set_of_weights() -> Result<()> {
     let flat = |cell| -> Vec<f32> {
-        let (weights, _) = fresh(cell, Backend::Reference, false);
+        let (weights, _) = fresh(cell, By::Reference, false);
         named_vars(&weights)
             .unwrap()
             .iter()

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Cursor;
 use crate::model::ModelConfig;
-use crate::text::{Cursor, Documents, ReadOptions, Tokenizer, Units};
+use crate::text::{Documents, ReadOptions, Tokenizer, Units};
 
 pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";

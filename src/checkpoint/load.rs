@@ -10,8 +10,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use safetensors::{Dtype, SafeTensors};
 
-use super::atomic::existing;
-use super::format::{
+use crate::checkpoint::atomic::existing;
+use crate::checkpoint::format::{
     CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
 };
 use crate::fused;

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::atomic::{existing, recover, write_file};
-use super::format::{CONFIG, Metrics, Snapshot};
-use super::save::save;
+use crate::checkpoint::atomic::{existing, recover, write_file};
+use crate::checkpoint::format::{CONFIG, Metrics, Snapshot};
+use crate::checkpoint::save::save;
 
 const METRICS: &str = "metrics.jsonl";
 const LOCK: &str = ".lock";

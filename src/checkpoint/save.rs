@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::atomic::{replace_folder, write_file};
-use super::format::{CONFIG, Snapshot, TOKENIZER, TRAINING, TRAINING_TENSORS, WEIGHTS};
+use crate::checkpoint::atomic::{replace_folder, write_file};
+use crate::checkpoint::format::{CONFIG, Snapshot, TOKENIZER, TRAINING, TRAINING_TENSORS, WEIGHTS};
 
 /// Writes a checkpoint into `place`, replacing what is there in one move.
 pub fn save(place: &Path, snapshot: &Snapshot) -> Result<()> {

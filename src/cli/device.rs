@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
 
-use super::args::wrong;
+use crate::cli::args::wrong;
 
 /// Where a command that reads a model computes.
 #[derive(Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// Sets the size of the thread pool and opens the device.
     pub(crate) fn open(&self) -> Result<Device> {
-        super::open::threads(self.threads)?;
+        super::checkpoint::threads(self.threads)?;
         open(&self.device)
     }
 }

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::args::wrong;
-use super::device::Machine;
-use super::open;
-use super::output::{bits, emit, grouped};
-use crate::train::{DataConfig, Part, evaluate, text_to_evaluate};
+use crate::cli::args::wrong;
+use crate::cli::checkpoint;
+use crate::cli::device::Machine;
+use crate::cli::output::{bits, emit, grouped};
+use crate::data::{Evaluation, READING_WINDOW};
+use crate::evaluate::evaluate;
+use crate::train::{DataConfig, Part, text_to_evaluate};
 
 #[derive(Args)]
 pub(crate) struct EvalArgs {
@@ -43,7 +45,7 @@ enum WhichPart {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let device = args.machine.open()?;
-    let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &device)?;
     let record = &checkpoint.config.corpus;
     let mut data = DataConfig::of_record(record);
     if !args.corpus.is_empty() {
@@ -69,7 +71,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     let name = corpus.name().to_string();
     let tokenizer = &checkpoint.tokenizer;
-    let text = text_to_evaluate(corpus, record, tokenizer, part)?.evaluation(128)?;
+    let text = text_to_evaluate(corpus, record, tokenizer, part)?;
+    let text = Evaluation::new(text, READING_WINDOW)?;
     let result = evaluate(&checkpoint.network(&device)?, &text, tokenizer)?;
     let nats = result.nats_per_id();
     if args.json {

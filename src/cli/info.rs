@@ -7,9 +7,9 @@ use candle_core::Device;
 use clap::Args;
 use serde_json::json;
 
-use super::open;
-use super::output::{bits, emit, grouped};
 use crate::checkpoint::Checkpoint;
+use crate::cli::checkpoint;
+use crate::cli::output::{bits, emit, grouped};
 
 #[derive(Args)]
 pub(crate) struct InfoArgs {
@@ -22,7 +22,7 @@ pub(crate) struct InfoArgs {
 }
 
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
-    let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &Device::Cpu)?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &Device::Cpu)?;
     emit(&if args.json { as_json(&checkpoint) } else { as_text(&checkpoint) })
 }
 

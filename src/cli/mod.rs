@@ -2,10 +2,10 @@
 //! JSON), stderr the log.
 
 mod args;
+mod checkpoint;
 mod device;
 mod eval;
 mod info;
-mod open;
 mod output;
 mod progress;
 mod sample;
@@ -59,7 +59,7 @@ enum Command {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    crate::fused::prepare_process();
+    crate::runtime::prepare_process();
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {

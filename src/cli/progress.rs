@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::bits;
 use crate::checkpoint::Metrics;
+use crate::cli::output::bits;
 use crate::train::StepReport;
 
 /// Resolution of the bar, which shows a share of steps or of time.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::args::{checked, wrong};
-use super::device::Machine;
-use super::open;
-use super::output::emit;
+use crate::cli::args::{checked, wrong};
+use crate::cli::checkpoint;
+use crate::cli::device::Machine;
+use crate::cli::output::emit;
 use crate::generate::{GenerateConfig, Generator, SamplingConfig};
 use crate::text::{Documents, Tokenizer, UnknownCharacters};
 
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         return Err(wrong("--num is 0: give a number from 1"));
     }
     let device = args.machine.open()?;
-    let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &device)?;
     let tokenizer = &checkpoint.tokenizer;
     let prompt = read_prompt(args)?;
     let ids = match args.unknown {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::device::Machine;
-use super::open;
-use super::output::{bits, emit};
 use crate::checkpoint::tensors_to_bytes;
+use crate::cli::checkpoint;
+use crate::cli::device::Machine;
+use crate::cli::output::{bits, emit};
+use crate::evaluate::{Reading, read_through};
 use crate::text::Corpus;
-use crate::train::{Reading, read_through};
 
 #[derive(Args)]
 pub(crate) struct ScoreArgs {
@@ -44,7 +44,7 @@ enum Per {
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     let device = args.machine.open()?;
-    let checkpoint = open::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &device)?;
     let tokenizer = &checkpoint.tokenizer;
     let text = read(&args.file, &checkpoint.config.corpus.read)?;
     let ids = tokenizer.encode(&text)?;

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::args::wrong;
+use crate::cli::args::wrong;
 use crate::fused::Precision;
 use crate::model::{Cell, ModelConfig};
 use crate::text::{Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions};

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
 
-use super::args::{checked, wrong};
-use super::output::{bits, emit, grouped};
-use super::progress::Progress;
-use super::settings::Settings;
-use super::signals::Signals;
-use super::{Outcome, device, open};
 use crate::checkpoint::{Checkpoint, Existing, RunFolder};
+use crate::cli::args::{checked, wrong};
+use crate::cli::output::{bits, emit, grouped};
+use crate::cli::progress::Progress;
+use crate::cli::settings::Settings;
+use crate::cli::signals::Signals;
+use crate::cli::{Outcome, checkpoint, device};
 use crate::generate::{GenerateConfig, Generator};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
@@ -56,14 +56,16 @@ pub(crate) fn run(args: TrainArgs, given: &BTreeSet<String>) -> Result<Outcome> 
 /// A new run, from nothing or from another's weights.
 fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     let settings = args.settings.resolve(given, args.config.as_deref())?;
-    open::threads(settings.threads)?;
+    checkpoint::threads(settings.threads)?;
     let device = &device::open(&settings.device)?;
     let mut job = settings.job();
     checked(job.validate())?;
     checked(job.train.precision.ensure_supported())?;
     let corpus = job.data.read_corpus()?;
-    let out =
-        settings.out.clone().unwrap_or_else(|| Path::new(open::CHECKPOINTS).join(corpus.name()));
+    let out = settings
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new(checkpoint::CHECKPOINTS).join(corpus.name()));
     let policy = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
     // Before the text is prepared: a refusal should not take minutes.
     let folder = RunFolder::create(&out, policy)?;
@@ -100,7 +102,7 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<Tr
             fixed.replace('_', "-")
         )));
     }
-    open::threads(settings.threads)?;
+    checkpoint::threads(settings.threads)?;
     let trainer = resume(
         RunFolder::resume(run)?,
         &device::open(&settings.device)?,

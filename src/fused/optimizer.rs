@@ -1,6 +1,7 @@
 //! AdamW and the norm of a gradient, each in one pass over the memory.
 
-use super::tensors::{self, floats};
+use crate::fused::tensors;
+use crate::fused::tensors::floats;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Mutex;

@@ -1,48 +1,22 @@
-//! Logits, softmax and mean cross-entropy as one op. The only array of the size of the logits is
+//! Logits, softmax and mean cross-entropy, on slices. The only array of the size of the logits is
 //! their gradient, which the forward pass computes while a block of them is in cache.
 
-use super::{
-    Precision, Workspace,
-    activations::exp,
-    gradients::{self, Outer},
-    matmul::{Order, Panels, Rows, product, project},
-    memory::Buffer,
-    simd::{Isa, Level, Task, for_vectors, load, store},
-    taps::{self, Passes},
-    tensors::{self, floats},
-    workspace::Buffers,
-};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use crate::fused::gemm::panels::{Order, Panels};
+use crate::fused::gemm::product::{Accumulate, linear, matmul};
+use crate::fused::gemm::reduce::column_sums;
+use crate::fused::gemm::transposed::MatmulTn;
+use crate::fused::simd::activations::exp;
+use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
+use crate::fused::simd::level::Level;
+use crate::fused::simd::memory::{Buffer, MatMut, MatRef};
+use crate::fused::tensors::{self, floats};
+use crate::fused::workspace::Buffers;
+use candle_core::{Result, Tensor, bail};
 use pulp::Simd;
 use rayon::prelude::*;
-use std::sync::{Arc, atomic::Ordering};
-
-/// Mean cross-entropy, in nats, of `softmax(hidden · weight^T + bias)` against `targets`.
-///
-/// `hidden` `[T, B, H]`, `weight` `[V, H]`, `bias` `[V]`, `targets` `[T, B]` of u32. Returns a
-/// scalar that carries gradient to all but the targets.
-///
-/// Fails on other shapes, dtypes or devices, on a target outside V, and in backward when
-/// `workspace` was used again before.
-pub fn readout_loss(
-    hidden: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    targets: &Tensor,
-    precision: Precision,
-    workspace: &Workspace,
-) -> Result<Tensor> {
-    let (t, b, h) = hidden.dims3()?;
-    tensors::expect("hidden", hidden, &[t, b, h])?;
-    let level = Level::choose(precision)?;
-    let readout = Readout::new(level, [t, b, h], weight, bias, targets)?;
-    let (tokens, passes) = taps::tokens(workspace, &readout.parameters)?;
-    let op = ReadoutOp { readout, workspace: workspace.clone(), passes };
-    hidden.contiguous()?.apply_op2(&tokens, op)
-}
 
 /// The readout of a window, on plain slices.
-pub(super) struct Readout {
+pub struct Readout {
     level: Level,
     h: usize,
     v: usize,
@@ -53,7 +27,7 @@ pub(super) struct Readout {
 
 /// A block of rows: logits, then their gradients, then the nats of each row.
 struct Block<'a> {
-    hidden: Rows<'a>,
+    hidden: MatRef<'a>,
     panels: &'a Panels,
     bias: &'a [f32],
     targets: &'a [u32],
@@ -71,7 +45,8 @@ impl Task for Block<'_> {
     fn run<I: Isa>(self, isa: I) {
         let (simd, v) = (isa.simd(), self.bias.len());
         self.grad.chunks_exact_mut(v).for_each(|row| row.copy_from_slice(self.bias));
-        product(isa, self.hidden, self.panels, self.grad, v, true, &mut Buffer::default());
+        let logits = MatMut::new(self.grad, v);
+        matmul(isa, self.hidden, self.panels, logits, Accumulate::Add, &mut Buffer::default());
         for ((row, &target), nats) in self.grad.chunks_exact_mut(v).zip(self.targets).zip(self.nats)
         {
             // A NaN anywhere must reach the loss; it does through the sum.
@@ -124,7 +99,7 @@ impl Readout {
     pub fn forward(&self, hidden: &[f32], buffers: &mut Buffers) -> Result<f32> {
         let (h, v, rows) = (self.h, self.v, self.targets.len());
         let (weight, bias) = (floats(&self.parameters[0])?, floats(&self.parameters[1])?);
-        buffers.input_weights.pack(self.level, &weight, Order::Columns, h, v);
+        buffers.input_weights.pack(self.level, &weight, Order::ColumnMajor, h, v);
         let panels = &buffers.input_weights;
         let (grad, nats) = buffers.gates.resized(rows * (v + 1)).split_at_mut(rows * v);
         let blocks = grad
@@ -132,7 +107,7 @@ impl Readout {
             .zip(nats.par_chunks_mut(64))
             .zip(self.targets.par_chunks(64));
         blocks.enumerate().for_each(|(i, ((grad, nats), targets))| {
-            let hidden = Rows { data: &hidden[i * 64 * h..], stride: h };
+            let hidden = MatRef::new(&hidden[i * 64 * h..], h);
             let share = 1.0 / rows as f32;
             self.level.run(Block { hidden, panels, bias: &bias, targets, share, grad, nats });
         });
@@ -153,62 +128,12 @@ impl Readout {
             grad.par_iter_mut().for_each(|g| *g *= scale);
         }
         let weight = floats(&self.parameters[0])?;
-        buffers.input_weights.pack(self.level, &weight, Order::Rows, v, h);
-        project(self.level, grad, v, &buffers.input_weights, None, h, grad_hidden);
+        buffers.input_weights.pack(self.level, &weight, Order::RowMajor, v, h);
+        linear(self.level, grad, &buffers.input_weights, None, grad_hidden);
         let mut grad_weight = vec![0.0; v * h];
         let row = |row: usize| &hidden[row * h..][..h];
-        Outer { level: self.level, a: Rows { data: grad, stride: v }, m: v, b: row, n: h, k: rows }
+        MatmulTn { level: self.level, a: MatRef::new(grad, v), m: v, b: row, n: h, k: rows }
             .write(&mut buffers.packed, &mut grad_weight);
-        Ok([grad_weight, gradients::column_sums(grad, v)])
-    }
-}
-
-struct ReadoutOp {
-    readout: Readout,
-    workspace: Workspace,
-    passes: Arc<Passes>,
-}
-
-impl CustomOp2 for ReadoutOp {
-    fn name(&self) -> &'static str {
-        "readout-loss"
-    }
-
-    fn cpu_fwd(
-        &self,
-        hidden: &CpuStorage,
-        layout: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let mut buffers = self.workspace.begin();
-        let hidden = tensors::slice(hidden, layout)?;
-        let loss = self.readout.forward(hidden, &mut buffers)?;
-        self.passes.forward.store(self.workspace.finish(buffers), Ordering::Relaxed);
-        Ok((CpuStorage::F32(vec![loss]), Shape::from(())))
-    }
-
-    fn bwd(
-        &self,
-        hidden: &Tensor,
-        tokens: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut buffers = self.workspace.resume(self.passes.forward.load(Ordering::Relaxed))?;
-        let mut grad_hidden = vec![0.0; hidden.elem_count()];
-        let grads = self.readout.backward(
-            &floats(hidden)?,
-            grad.to_scalar()?,
-            &mut grad_hidden,
-            &mut buffers,
-        )?;
-        buffers.grads = grads
-            .into_iter()
-            .zip(&self.readout.parameters)
-            .map(|(grad, parameter)| tensors::like(grad, parameter).map(Some))
-            .collect::<Result<_>>()?;
-        self.passes.backward.store(self.workspace.finish(buffers), Ordering::Relaxed);
-        Ok((Some(tensors::like(grad_hidden, hidden)?), Some(tokens.zeros_like()?)))
+        Ok([grad_weight, column_sums(grad, v)])
     }
 }

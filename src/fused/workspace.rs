@@ -1,7 +1,8 @@
 //! What a layer keeps between its forward and its backward pass, and from one training step to the
 //! next: buffers are allocated once, since fresh pages cost as much as the arithmetic on them.
 
-use super::{matmul::Panels, memory::Buffer};
+use crate::fused::gemm::panels::Panels;
+use crate::fused::simd::memory::Buffer;
 use candle_core::{Result, Tensor, bail};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -20,11 +21,11 @@ struct Slot {
 }
 
 #[derive(Default)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     /// `[T, B, G·H]`: gates, then their gradients. The readout's: gradients of the logits.
     pub gates: Buffer,
     /// `[T, B, H]`: see each cell.
-    pub extra: Buffer,
+    pub saved: Buffer,
     /// `[V, G·H]`: the embedding table through `W_ih`, then its gradient.
     pub table: Buffer,
     /// `[B, (G+1)·H]`: gradients of the biases, row by row.
@@ -40,7 +41,7 @@ pub(super) struct Buffers {
     pub grad_source: Buffer,
     /// `dL/dc_T` from the op that gave c out.
     pub grad_cell: Option<Tensor>,
-    /// Gradients of the weights, until their taps ask for them.
+    /// Gradients of the weights, until their autograd hooks ask for them.
     pub grads: Vec<Option<Tensor>>,
 }
 
@@ -52,7 +53,7 @@ impl Workspace {
 
     /// Takes the buffers for a new forward pass. They are out of the lock while rayon works on
     /// them, so a worker that runs someone else's task meanwhile cannot deadlock on it.
-    pub(super) fn begin(&self) -> Buffers {
+    pub(crate) fn begin(&self) -> Buffers {
         let mut slot = self.lock();
         slot.generation += 1;
         let mut buffers = std::mem::take(&mut slot.buffers);
@@ -62,7 +63,7 @@ impl Workspace {
     }
 
     /// Gives the buffers back; returns the number of the pass they now hold.
-    pub(super) fn finish(&self, buffers: Buffers) -> u64 {
+    pub(crate) fn finish(&self, buffers: Buffers) -> u64 {
         let mut slot = self.lock();
         slot.generation += 1;
         slot.buffers = buffers;
@@ -70,7 +71,7 @@ impl Workspace {
     }
 
     /// Looks at what pass `generation` left.
-    pub(super) fn with<R>(
+    pub(crate) fn with<R>(
         &self,
         generation: u64,
         look: impl FnOnce(&mut Buffers) -> Result<R>,
@@ -86,7 +87,7 @@ impl Workspace {
     }
 
     /// Takes what pass `generation` left, for its backward pass.
-    pub(super) fn resume(&self, generation: u64) -> Result<Buffers> {
+    pub(crate) fn resume(&self, generation: u64) -> Result<Buffers> {
         let taken = self.with(generation, |buffers| Ok(std::mem::take(buffers)))?;
         self.lock().generation += 1;
         Ok(taken)

@@ -5,10 +5,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::engine::Engine;
-use super::sampling::{Sampler, SamplingConfig};
-use super::utf8::Utf8Stream;
-use crate::model::Network;
+use crate::generate::sampling::{Sampler, SamplingConfig};
+use crate::generate::utf8::Utf8Stream;
+use crate::model::{Network, Session};
 use crate::text::Tokenizer;
 
 /// What to generate.
@@ -53,7 +52,7 @@ struct Sample {
 /// Writes text with a network.
 pub struct Generator<'a> {
     tokenizer: &'a Tokenizer,
-    engine: Engine<'a>,
+    session: Session,
     sampler: Sampler,
     samples: Vec<Sample>,
     /// Scores of every sample's next id, [samples, V].
@@ -96,7 +95,7 @@ impl<'a> Generator<'a> {
             .collect();
         let mut generator = Self {
             tokenizer,
-            engine: Engine::new(network, config.samples)?,
+            session: network.pack()?.session(config.samples)?,
             sampler: Sampler::new(config.sampling)?,
             samples,
             logits: Vec::new(),
@@ -114,7 +113,7 @@ impl<'a> Generator<'a> {
     }
 
     fn read_ids(&mut self) -> Result<()> {
-        let logits = self.engine.step(&self.ids)?;
+        let logits = self.session.step(&self.ids)?;
         self.logits.clear();
         self.logits.extend_from_slice(logits);
         // What cannot be written is never picked.

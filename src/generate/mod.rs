@@ -1,6 +1,5 @@
 //! Logits → id (`sampling`, which knows no model) and model → a stream of text (`generator`).
 
-mod engine;
 mod generator;
 mod sampling;
 mod utf8;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-pub use crate::fused::Cell;
+use crate::fused::Cell;
 
 /// The shape of a network: everything that its weights must agree with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,22 @@ pub struct ModelConfig {
     /// The readout uses the embedding table as its weight (then E = H).
     #[serde(default)]
     pub tie_weights: bool,
+}
+
+/// Name and shape of each tensor of one layer.
+pub(crate) struct LayerShapes {
+    pub(crate) weight_ih: (String, Vec<usize>),
+    pub(crate) weight_hh: Option<(String, Vec<usize>)>,
+    pub(crate) bias_ih: (String, Vec<usize>),
+    pub(crate) bias_hh: Option<(String, Vec<usize>)>,
+}
+
+impl LayerShapes {
+    fn into_iter(self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        [Some(self.weight_ih), self.weight_hh, Some(self.bias_ih), self.bias_hh]
+            .into_iter()
+            .flatten()
+    }
 }
 
 impl Default for ModelConfig {
@@ -77,25 +93,30 @@ impl ModelConfig {
 
     /// Every parameter's name and shape, sorted by name: the contents of `model.safetensors`.
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
-        let (h, g) = (self.hidden, self.cell.gates());
         let mut all = vec![
             (EMBEDDING.to_string(), vec![self.vocab, self.embedding]),
             (READOUT_BIAS.to_string(), vec![self.vocab]),
         ];
         if !self.tie_weights {
-            all.push((READOUT_WEIGHT.to_string(), vec![self.vocab, h]));
+            all.push((READOUT_WEIGHT.to_string(), vec![self.vocab, self.hidden]));
         }
-        for layer in 0..self.layers {
-            let input = if layer == 0 { self.embedding } else { h };
-            all.push((format!("rnn.weight_ih_l{layer}"), vec![g * h, input]));
-            all.push((format!("rnn.weight_hh_l{layer}"), vec![g * h, h]));
-            all.push((format!("rnn.bias_ih_l{layer}"), vec![g * h]));
-            if self.cell.has_bias_hh() {
-                all.push((format!("rnn.bias_hh_l{layer}"), vec![g * h]));
-            }
-        }
+        all.extend((0..self.layers).flat_map(|layer| self.layer_shapes(layer).into_iter()));
         all.sort();
         all
+    }
+
+    /// The parameters of one layer, counted from the lowest: the only place that knows what a layer
+    /// reads and what its tensors are called.
+    pub(crate) fn layer_shapes(&self, layer: usize) -> LayerShapes {
+        let input = if layer == 0 { self.embedding } else { self.hidden };
+        let rows = self.cell.gates() * self.hidden;
+        let named = |kind: &str, shape: &[usize]| (format!("rnn.{kind}_l{layer}"), shape.to_vec());
+        LayerShapes {
+            weight_ih: named("weight_ih", &[rows, input]),
+            weight_hh: self.cell.has_weight_hh().then(|| named("weight_hh", &[rows, self.hidden])),
+            bias_ih: named("bias_ih", &[rows]),
+            bias_hh: self.cell.has_bias_hh().then(|| named("bias_hh", &[rows])),
+        }
     }
 
     /// Count of trained numbers.

@@ -6,7 +6,7 @@ use candle_nn::VarMap;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::config::{EMBEDDING, ModelConfig};
+use crate::model::config::{EMBEDDING, ModelConfig};
 
 /// A `VarMap` with every parameter of `config`, float32 on `device`.
 ///

@@ -1,46 +1,18 @@
 //! Embedding, stacked recurrent layers, readout.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, IndexOp, Result, Tensor};
+use candle_core::{Device, IndexOp, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::config::{EMBEDDING, ModelConfig, READOUT_BIAS, READOUT_WEIGHT};
-use super::dropout::Dropout;
-use super::layer::{Backend, Input, Layer, LayerWeights};
-use crate::fused::{self, Mask, Precision, Window};
-
-/// What the layers carry from one window to the next.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// One tensor a layer, [S, B, H]: h, and for an LSTM then c.
-    pub layers: Vec<Tensor>,
-}
-
-impl State {
-    /// The state before any text.
-    pub fn zeros(config: &ModelConfig, batch: usize, device: &Device) -> Result<Self> {
-        let shape = (config.cell.states(), batch, config.hidden);
-        let layers = (0..config.layers)
-            .map(|_| Tensor::zeros(shape, DType::F32, device))
-            .collect::<Result<_>>()?;
-        Ok(Self { layers })
-    }
-
-    /// The same numbers with no history: where truncated BPTT cuts.
-    pub fn detach(&self) -> Self {
-        Self { layers: self.layers.iter().map(Tensor::detach).collect() }
-    }
-
-    /// The state of the last row alone, as a batch of one.
-    pub fn last_row(&self) -> Result<Self> {
-        let layers = self
-            .layers
-            .iter()
-            .map(|s| s.narrow(1, s.dim(1)? - 1, 1)?.contiguous())
-            .collect::<Result<_>>()?;
-        Ok(Self { layers })
-    }
-}
+use crate::fused::Precision;
+use crate::model::backend::Backend;
+use crate::model::config::ModelConfig;
+use crate::model::cpu::Cpu;
+use crate::model::dropout::Dropout;
+use crate::model::reference::{self, Input};
+use crate::model::session::PackedNetwork;
+use crate::model::state::State;
+use crate::model::weights::NetworkWeights;
 
 /// What a window gives for training.
 pub struct Gradients {
@@ -52,59 +24,50 @@ pub struct Gradients {
     pub state: State,
 }
 
-/// A character-level recurrent network.
+/// A character-level recurrent network. A clone copies no numbers.
+#[derive(Clone)]
 pub struct Network {
     config: ModelConfig,
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    readout_weight: Tensor,
-    readout_bias: Tensor,
-    readout_workspace: fused::Workspace,
+    weights: NetworkWeights,
     backend: Backend,
-    precision: Precision,
 }
 
 impl Network {
-    /// Takes the weights by their PyTorch names from `vb`.
+    /// Takes the weights by their PyTorch names from `vb`. The fastest implementation that the device
+    /// has runs it, in float32.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape than `config` says.
     pub fn new(config: &ModelConfig, vb: VarBuilder) -> Result<Self> {
-        let (v, e, h) = (config.vocab, config.embedding, config.hidden);
-        let embedding = vb.get((v, e), EMBEDDING)?;
-        let readout_weight =
-            if config.tie_weights { embedding.clone() } else { vb.get((v, h), READOUT_WEIGHT)? };
-        Ok(Self {
-            layers: (0..config.layers)
-                .map(|index| Layer::new(config, index, &vb.pp("rnn")))
-                .collect::<Result<_>>()?,
-            readout_bias: vb.get(v, READOUT_BIAS)?,
-            readout_workspace: fused::Workspace::default(),
-            backend: Backend::default(),
-            precision: Precision::F32,
-            config: config.clone(),
-            embedding,
-            readout_weight,
-        })
+        let weights = NetworkWeights::new(config, &vb)?;
+        let backend = Backend::choose(&weights, Precision::F32)?;
+        Ok(Self { config: config.clone(), weights, backend })
     }
 
-    /// The same network run by another implementation of its cells.
+    /// The same network, its matrix products taken in another precision. Buffers are shared: finish a
+    /// window's backward pass before the other network reads one.
+    ///
+    /// # Errors
+    /// bf16 on a device other than a CPU.
+    pub fn with_precision(&self, precision: Precision) -> Result<Self> {
+        Ok(Self { backend: self.backend.with_precision(precision)?, ..self.clone() })
+    }
+
+    /// The same network run by tensor operations, which every device has.
     #[must_use]
-    pub fn with_backend(mut self, backend: Backend) -> Self {
-        self.backend = backend;
-        self
+    pub fn reference(&self) -> Self {
+        Self { backend: Backend::Reference, ..self.clone() }
     }
 
-    /// The same network with its products taken in another precision (fused kernels only).
-    #[must_use]
-    pub fn with_precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
-        self
-    }
-
-    /// As [`Network::with_precision`], in place.
-    pub fn set_precision(&mut self, precision: Precision) {
-        self.precision = precision;
+    /// Its weights as they are now, prepared for inference in float32.
+    ///
+    /// # Errors
+    /// An instruction set, named by `CHARGRU_SIMD`, that this processor does not have.
+    pub fn pack(&self) -> Result<PackedNetwork> {
+        match &self.backend {
+            Backend::Reference => Ok(PackedNetwork::reference(self.clone())),
+            Backend::Cpu(_) => Ok(PackedNetwork::cpu(Cpu::pack(&self.config, &self.weights)?)),
+        }
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -112,35 +75,20 @@ impl Network {
     }
 
     pub fn device(&self) -> &Device {
-        self.embedding.device()
+        self.weights.embedding.device()
     }
 
-    /// The embedding table [V, E].
-    pub fn embedding(&self) -> &Tensor {
-        &self.embedding
-    }
-
-    /// The weights of every layer, lowest first.
-    pub fn layers(&self) -> impl Iterator<Item = &LayerWeights> {
-        self.layers.iter().map(|layer| &layer.weights)
-    }
-
-    /// The readout's weight [V, H] and bias [V].
-    pub fn readout(&self) -> (&Tensor, &Tensor) {
-        (&self.readout_weight, &self.readout_bias)
-    }
-
-    /// Precision of the fused kernels, or None where the reference runs.
-    pub fn fused_precision(&self) -> Option<Precision> {
-        (self.backend == Backend::Fastest
-            && fused::supported(self.device(), self.embedding.dtype()))
-        .then_some(self.precision)
+    pub fn weights(&self) -> &NetworkWeights {
+        &self.weights
     }
 
     /// Reads a window.
     ///
     /// `ids` [T, B] of u32, `resets` [T, B] of u8 (1: the state entering that step is zero).
     /// Returns the last layer's hidden sequence [T, B, H], after dropout if given, and the final state.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, an id outside V.
     pub fn forward(
         &self,
         ids: &Tensor,
@@ -148,15 +96,20 @@ impl Network {
         resets: Option<&Tensor>,
         dropout: Option<Dropout>,
     ) -> Result<(Tensor, State)> {
-        let fused = self.fused_precision();
         let mut hidden: Option<Tensor> = None;
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (index, layer) in self.layers.iter().enumerate() {
+        let mut layers = Vec::with_capacity(self.config.layers);
+        for (index, weights) in self.weights.layers.iter().enumerate() {
             let input = match &hidden {
                 Some(below) => Input::Sequence(below),
-                None => Input::Embedded { ids, table: &self.embedding },
+                None => Input::Embedded { ids, table: &self.weights.embedding },
             };
-            let (out, last) = layer.forward(input, &state.layers[index], resets, fused)?;
+            let (cell, state) = (self.config.cell, &state.layers[index]);
+            let (out, last) = match &self.backend {
+                Backend::Reference => {
+                    reference::sequence(cell, &input.sequence()?, weights, state, resets)?
+                }
+                Backend::Cpu(cpu) => cpu.layer(cell, &self.weights, index, input, state, resets)?,
+            };
             hidden = Some(match dropout {
                 Some(dropout) => dropout.apply(&out, index as u64)?,
                 None => out,
@@ -178,22 +131,15 @@ impl Network {
         }
         hidden
             .reshape((rows, self.config.hidden))?
-            .matmul(&self.readout_weight.t()?)?
-            .broadcast_add(&self.readout_bias)?
+            .matmul(&self.weights.readout_weight.t()?)?
+            .broadcast_add(&self.weights.readout_bias)?
             .reshape(shape)
     }
 
     /// Mean cross-entropy, in nats, of `targets` [T, B] after `hidden` [T, B, H]: a scalar.
     pub fn loss(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        if let Some(precision) = self.fused_precision() {
-            return fused::readout_loss(
-                hidden,
-                &self.readout_weight,
-                &self.readout_bias,
-                targets,
-                precision,
-                &self.readout_workspace,
-            );
+        if let Backend::Cpu(cpu) = &self.backend {
+            return cpu.loss(&self.weights, hidden, targets);
         }
         let logits = self.logits(hidden)?.flatten(0, 1)?;
         candle_nn::loss::cross_entropy(&logits, &targets.flatten_all()?)
@@ -210,46 +156,13 @@ impl Network {
         resets: Option<&Tensor>,
         dropout: Option<Dropout>,
     ) -> Result<Gradients> {
-        let rows = ids.elem_count();
-        let precision = match self.fused_precision() {
-            // A vocabulary larger than the window is looked up, not projected.
-            Some(precision) if self.config.vocab <= rows => precision,
-            _ => {
-                let (hidden, state) = self.forward(ids, &state.detach(), resets, dropout)?;
-                let loss = self.loss(&hidden, targets)?;
-                return Ok(Gradients {
-                    loss: loss.to_scalar()?,
-                    grads: loss.backward()?,
-                    state: state.detach(),
-                });
-            }
-        };
-        let masks: Vec<Mask> = dropout
-            .filter(|dropout| dropout.probability > 0.0)
-            .map(|dropout| {
-                (0..self.layers.len() as u64)
-                    .map(|layer| dropout.draw(rows * self.config.hidden, layer))
-                    .collect()
-            })
-            .unwrap_or_default();
-        let window = Window {
-            cell: self.config.cell,
-            precision,
-            embedding: &self.embedding,
-            layers: self
-                .layers
-                .iter()
-                .map(|layer| (layer.weights.as_fused(), &layer.workspace))
-                .collect(),
-            readout: (&self.readout_weight, &self.readout_bias, &self.readout_workspace),
-            ids,
-            targets,
-            resets,
-            state: &state.layers,
-            masks: &masks,
-        };
-        let fused::Gradients { loss, grads, state } = window.gradients()?;
-        Ok(Gradients { loss, grads, state: State { layers: state } })
+        if let Backend::Cpu(cpu) = &self.backend {
+            let window = (ids, targets);
+            return cpu.gradients(&self.config, &self.weights, window, state, resets, dropout);
+        }
+        let (hidden, state) = self.forward(ids, &state.detach(), resets, dropout)?;
+        let loss = self.loss(&hidden, targets)?;
+        Ok(Gradients { loss: loss.to_scalar()?, grads: loss.backward()?, state: state.detach() })
     }
 
     /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-use super::decode::{ReadOptions, normalise};
+use crate::text::decode::{ReadOptions, normalise};
 
 /// Above this a corpus is taken for a mistake (a sparse file, an endless pipe).
 const MAX_CORPUS_BYTES: u64 = 64 << 30;

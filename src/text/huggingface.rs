@@ -14,8 +14,8 @@ use tokenizers::decoders::fuse::Fuse;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-use super::tokenizer::Tokenizer;
-use super::vocabulary::Units;
+use crate::text::tokenizer::Tokenizer;
+use crate::text::units::Units;
 
 const UNKNOWN: &str = "<unk>";
 const END_OF_DOCUMENT: &str = "<eod>";

@@ -1,8 +1,5 @@
 //! Ids of a whole text in the smallest integer that holds them. Knows nothing of what they mean.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 /// Ids in 1, 2 or 4 bytes each, as the vocabulary needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ids {
@@ -50,49 +47,6 @@ impl Ids {
     }
 }
 
-/// A contiguous part of a text's ids; cloning it copies no ids.
-#[derive(Clone, Debug)]
-pub struct IdSlice {
-    ids: Arc<Ids>,
-    range: Range<usize>,
-}
-
-impl IdSlice {
-    pub fn new(ids: Ids) -> Self {
-        let range = 0..ids.len();
-        Self { ids: Arc::new(ids), range }
-    }
-
-    pub fn len(&self) -> usize {
-        self.range.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
-    }
-
-    pub fn get(&self, index: usize) -> Option<u32> {
-        if index < self.len() { self.ids.get(self.range.start + index) } else { None }
-    }
-
-    /// As [`Ids::copy_to`], within this part.
-    pub fn copy_to(&self, start: usize, out: &mut [u32]) -> usize {
-        let count = out.len().min(self.len().saturating_sub(start));
-        self.ids.copy_to(self.range.start.saturating_add(start), &mut out[..count])
-    }
-
-    /// The first `at` ids and the rest.
-    pub fn split_at(&self, at: usize) -> (Self, Self) {
-        let at = self.range.start + at.min(self.len());
-        let part = |range| Self { ids: Arc::clone(&self.ids), range };
-        (part(self.range.start..at), part(at..self.range.end))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
-        self.range.clone().filter_map(|index| self.ids.get(index))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,27 +56,12 @@ mod tests {
         let all: Vec<u32> = (0..9).collect();
         let widths = [Ids::U8((0..9).collect()), Ids::U16((0..9).collect()), Ids::U32(all.clone())];
         for ids in widths {
-            let slice = IdSlice::new(ids);
-            assert_eq!(slice.iter().collect::<Vec<_>>(), all);
+            let read: Vec<u32> = (0..ids.len()).filter_map(|index| ids.get(index)).collect();
+            assert_eq!(read, all);
             let mut out = [99; 4];
-            assert_eq!(slice.copy_to(7, &mut out), 2);
+            assert_eq!(ids.copy_to(7, &mut out), 2);
             assert_eq!(out, [7, 8, 99, 99]);
-            assert_eq!(slice.get(9), None);
+            assert_eq!(ids.get(9), None);
         }
-    }
-
-    #[test]
-    fn a_part_sees_nothing_of_its_neighbour() {
-        let (left, right) = IdSlice::new(Ids::U8((0..9).collect())).split_at(6);
-        assert_eq!((left.len(), right.len()), (6, 3));
-        assert_eq!(left.get(5), Some(5));
-        assert_eq!(left.get(6), None);
-        assert_eq!(right.get(0), Some(6));
-        let mut out = [99; 4];
-        assert_eq!(left.copy_to(4, &mut out), 2);
-        assert_eq!(out, [4, 5, 99, 99]);
-        assert_eq!(right.copy_to(usize::MAX, &mut out), 0);
-        let (all, none) = right.split_at(50);
-        assert_eq!((all.len(), none.len()), (3, 0));
     }
 }

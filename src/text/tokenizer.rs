@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 
-use super::ids::Ids;
-use super::vocabulary::{
-    Units, UnknownCharacters, VocabularyOptions, VocabularyReport, choose, distinct,
+use crate::text::huggingface;
+use crate::text::ids::Ids;
+use crate::text::units::{Documents, Units};
+use crate::text::vocabulary::{
+    UnknownCharacters, VocabularyOptions, VocabularyReport, choose, distinct,
 };
-use super::{Documents, huggingface};
 
 /// In the map from code point to id: no id of its own.
 const NO_ID: u32 = u32::MAX;

@@ -5,27 +5,7 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::documents::Documents;
-
-/// What one id stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Units {
-    /// one Unicode character
-    #[default]
-    Chars,
-    /// one byte of UTF-8: V is 256, and any text can be read and written
-    Bytes,
-}
-
-impl fmt::Display for Units {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Chars => "chars",
-            Self::Bytes => "bytes",
-        })
-    }
-}
+use crate::text::units::{Documents, Units};
 
 /// What a vocabulary is built by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

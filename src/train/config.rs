@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::adamw::AdamWConfig;
-use super::schedule::Schedule;
 use crate::fused::Precision;
+use crate::train::adamw::AdamWConfig;
+use crate::train::schedule::Schedule;
 
 /// Everything that decides how a run trains; kept in `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,13 +8,13 @@ use candle_nn::VarMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::config::TrainConfig;
-use super::data::{DataConfig, TrainingData};
-use super::trainer::Trainer;
-use super::vocabulary::extend_vocabulary;
 use crate::checkpoint::{Checkpoint, RunFolder};
 use crate::model::{ModelConfig, init};
 use crate::text::{Corpus, Tokenizer};
+use crate::train::config::TrainConfig;
+use crate::train::extend_vocabulary::extend_vocabulary;
+use crate::train::prepare::{DataConfig, TrainingData};
+use crate::train::trainer::Trainer;
 
 /// Everything that decides a run but the text itself.
 #[derive(Clone, Debug, Default, PartialEq)]

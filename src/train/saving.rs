@@ -5,10 +5,10 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Tensor;
 
-use super::trainer::{Trainer, state_name};
 use crate::checkpoint::{
     Config, FORMAT, Metrics, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
 };
+use crate::train::trainer::{Trainer, state_name};
 
 impl Trainer {
     /// `config.json` as of now, with the losses of the last evaluation.

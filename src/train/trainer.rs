@@ -7,15 +7,15 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, VarBuilder, VarMap};
 
-use super::adamw::{AdamW, AdamWConfig};
-use super::config::TrainConfig;
-use super::data::TrainingData;
-use super::evaluate::evaluate;
-use super::events::{Ending, Event, StepReport, Summary};
-use super::pool::on_pool;
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
+use crate::evaluate::evaluate;
 use crate::fused::Precision;
 use crate::model::{Dropout, Gradients, ModelConfig, Network, State, named_vars};
+use crate::runtime::on_pool;
+use crate::train::adamw::{AdamW, AdamWConfig};
+use crate::train::config::TrainConfig;
+use crate::train::events::{Ending, Event, StepReport, Summary};
+use crate::train::prepare::TrainingData;
 
 /// `last` is written at evaluations, but no oftener than this where they come thick and fast,
 /// and between them when this many seconds have passed.
@@ -70,7 +70,7 @@ impl Trainer {
             data.tokenizer.vocab_size()
         );
         let vb = VarBuilder::from_varmap(weights, candle_core::DType::F32, device);
-        let network = Network::new(model, vb)?.with_precision(config.precision);
+        let network = Network::new(model, vb)?.with_precision(config.precision)?;
         let vars = named_vars(weights)?;
         let optimizer = AdamW::named(
             vars.clone(),
@@ -326,14 +326,13 @@ impl Trainer {
     /// Reads the whole validation text from a state of its own; saves `best` if it is.
     fn evaluate(&mut self, lr: f64, observe: &mut impl FnMut(Event) -> Result<()>) -> Result<()> {
         // In full precision, whatever the training's: the figure is that of `eval` and of every reader.
-        self.network.set_precision(Precision::F32);
+        let network = self.network.with_precision(Precision::F32)?;
         let score = self
             .data
             .validation
             .as_ref()
-            .map(|text| on_pool(|| evaluate(&self.network, text, &self.data.tokenizer)))
+            .map(|text| on_pool(|| evaluate(&network, text, &self.data.tokenizer)))
             .transpose();
-        self.network.set_precision(self.config.precision);
         let val_loss = score?.map(|score| score.nats_per_id());
         if let Some(loss) = val_loss {
             self.refuse_nonsense("validation loss", loss)?;

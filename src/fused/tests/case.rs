@@ -1,19 +1,27 @@
 //! A layer and its input, run by the fused ops and by candle's tensor ops in float64.
 
-use super::random;
-use crate::fused::{sequence::sequence_at, simd::Level, *};
+use crate::fused::simd::level::Level;
+use crate::fused::tests::random;
+use crate::fused::*;
+use crate::model::reference_sequence;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 /// A layer, its input and what else `sequence` takes.
 pub struct Case {
     pub cell: Cell,
-    /// weight_ih, weight_hh, bias_ih, bias_hh of the cells that have it; table or x; state.
+    /// The weights that the cell has, in the order of `LayerWeights::tensors`; table or x; state.
     pub vars: Vec<Tensor>,
     pub ids: Option<Tensor>,
     pub resets: Option<Tensor>,
+    pub direction: Direction,
     pub t: usize,
     pub b: usize,
-    pub h: usize,
+}
+
+/// `x` with its first axis reversed.
+pub fn flip(x: &Tensor) -> Result<Tensor> {
+    let steps = x.dim(0)? as u32;
+    x.index_select(&Tensor::from_iter((0..steps).rev(), x.device())?, 0)
 }
 
 /// Loss, then one gradient for each of `vars`.
@@ -30,11 +38,11 @@ impl Case {
     pub fn new(cell: Cell, [t, b, h, i]: [usize; 4], embedded: bool, resets: bool) -> Self {
         let width = cell.gates() * h;
         let scale = (1.5 / (h as f64).sqrt()).min(1.0);
-        let mut vars = vec![
-            random(&[width, i], 1),
-            (random(&[width, h], 2) * scale).unwrap(),
-            random(&[width], 3),
-        ];
+        let mut vars = vec![random(&[width, i], 1)];
+        if cell.has_weight_hh() {
+            vars.push((random(&[width, h], 2) * scale).unwrap());
+        }
+        vars.push(random(&[width], 3));
         if cell.has_bias_hh() {
             vars.push(random(&[width], 4));
         }
@@ -51,12 +59,19 @@ impl Case {
         let flags = numbers(5).map(|n| u8::from(n < 2));
         let resets = resets
             .then(|| Tensor::from_iter(flags, &Device::Cpu).unwrap().reshape((t, b)).unwrap());
-        Self { cell, vars, ids, resets, t, b, h }
+        Self { cell, vars, ids, resets, direction: Direction::Forward, t, b }
     }
 
-    pub fn weights(cell: Cell, vars: &[Tensor]) -> Weights<'_> {
-        let bias_hh = cell.has_bias_hh().then(|| &vars[3]);
-        Weights { weight_ih: &vars[0], weight_hh: &vars[1], bias_ih: &vars[2], bias_hh }
+    /// The weights among `vars`, which begin with them.
+    pub fn weights(cell: Cell, vars: &[Tensor]) -> LayerWeights {
+        let mut vars = vars.iter().cloned();
+        let mut next = || vars.next().unwrap();
+        LayerWeights {
+            weight_ih: next(),
+            weight_hh: cell.has_weight_hh().then(&mut next),
+            bias_ih: next(),
+            bias_hh: cell.has_bias_hh().then(&mut next),
+        }
     }
 
     /// A loss in which every output counts differently, of float64 outputs.
@@ -76,15 +91,18 @@ impl Case {
             Some(ids) => Input::Embedded { ids, table: &tensors[n - 2] },
             None => Input::Sequence(&tensors[n - 2]),
         };
-        let weights = Self::weights(self.cell, &tensors);
+        let layer = RecurrentLayer {
+            direction: self.direction,
+            workspace: workspace.clone(),
+            ..RecurrentLayer::new(self.cell, Self::weights(self.cell, &tensors))
+        };
         let state = &tensors[n - 1];
-        let (hidden, last) =
-            sequence_at(level, self.cell, input, &weights, state, self.resets.as_ref(), workspace)?;
+        let (hidden, last) = layer.forward_at(level, input, state, self.resets.as_ref())?;
         let loss = self.loss(&hidden, &last)?;
         outcome(&loss, &vars)
     }
 
-    /// The equations of design.md in tensor ops, float64.
+    /// The equations in tensor operations, float64.
     pub fn reference_loss(&self, vars: &[Tensor]) -> Result<Tensor> {
         let n = vars.len();
         let x = match &self.ids {
@@ -93,54 +111,16 @@ impl Case {
             }
             None => vars[n - 2].clone(),
         };
-        let w = Self::weights(self.cell, vars);
-        let h = self.h;
-        let (mut state, mut c) = (vars[n - 1].get(0)?, None);
-        if self.cell == Cell::Lstm {
-            c = Some(vars[n - 1].get(1)?);
-        }
-        let mut outputs = Vec::new();
-        for t in 0..self.t {
-            if let Some(resets) = &self.resets {
-                let keep = (1.0 - resets.get(t)?.to_dtype(DType::F64)?)?.unsqueeze(1)?;
-                state = state.broadcast_mul(&keep)?;
-                c = c.map(|c| c.broadcast_mul(&keep)).transpose()?;
-            }
-            let input = x.get(t)?.matmul(&w.weight_ih.t()?)?.broadcast_add(w.bias_ih)?;
-            let part = |x: &Tensor, gate: usize| x.narrow(1, gate * h, h);
-            let recurrent = |from: &Tensor| from.matmul(&w.weight_hh.t()?);
-            let with_bias = |from: &Tensor| recurrent(from)?.broadcast_add(w.bias_hh.unwrap());
-            let sigmoid = |x: Tensor| (x.neg()?.exp()? + 1.0)?.recip();
-            state = match self.cell {
-                Cell::Gru => {
-                    let inner = (&input + recurrent(&state)?)?;
-                    let (r, z) = (sigmoid(part(&inner, 0)?)?, sigmoid(part(&inner, 1)?)?);
-                    let kept = part(&recurrent(&(r * &state)?)?, 2)?;
-                    let n = (part(&input, 2)? + kept)?.tanh()?;
-                    (((1.0 - &z)? * &state)? + (z * n)?)?
-                }
-                Cell::GruResetAfter => {
-                    let inner = with_bias(&state)?;
-                    let r = sigmoid((part(&input, 0)? + part(&inner, 0)?)?)?;
-                    let z = sigmoid((part(&input, 1)? + part(&inner, 1)?)?)?;
-                    let n = (part(&input, 2)? + (r * part(&inner, 2)?)?)?.tanh()?;
-                    (((1.0 - &z)? * n)? + (z * &state)?)?
-                }
-                Cell::Lstm => {
-                    let inner = (input + with_bias(&state)?)?;
-                    let (i, f) = (sigmoid(part(&inner, 0)?)?, sigmoid(part(&inner, 1)?)?);
-                    let (g, o) = (part(&inner, 2)?.tanh()?, sigmoid(part(&inner, 3)?)?);
-                    let next = ((f * c.take().unwrap())? + (i * g)?)?;
-                    let out = (o * next.tanh()?)?;
-                    c = Some(next);
-                    out
-                }
-                Cell::Rnn => (input + with_bias(&state)?)?.tanh()?,
-            };
-            outputs.push(state.clone());
-        }
-        let last = Tensor::stack(&[Some(state), c].into_iter().flatten().collect::<Vec<_>>(), 0)?;
-        self.loss(&Tensor::stack(&outputs, 0)?, &last)
+        let weights = Self::weights(self.cell, vars);
+        // A reversed layer is a forward one between two flips.
+        let turn = |x: &Tensor| match self.direction {
+            Direction::Forward => Ok(x.clone()),
+            Direction::Reverse => flip(x),
+        };
+        let resets = self.resets.as_ref().map(turn).transpose()?;
+        let (hidden, state) =
+            reference_sequence(self.cell, &turn(&x)?, &weights, &vars[n - 1], resets.as_ref())?;
+        self.loss(&turn(&hidden)?, &state)
     }
 
     pub fn reference(&self) -> Result<Outcome> {

@@ -1,17 +1,15 @@
 //! Layers against the same equations in tensor ops, finite differences, and themselves.
 
-use super::{
-    CELLS,
-    case::{Case, assert_close, levels},
-    random,
-};
-use crate::fused::{simd::Level, *};
+use crate::fused::simd::level::Level;
+use crate::fused::tests::case::{Case, assert_close, flip, levels};
+use crate::fused::tests::random;
+use crate::fused::*;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 
 #[test]
 fn cells_agree_with_tensor_ops_and_their_autograd() -> Result<()> {
-    for cell in CELLS {
+    for cell in Cell::ALL {
         for [t, b, h, i] in
             [[1, 1, 1, 1], [2, 5, 3, 2], [7, 1, 17, 5], [7, 5, 17, 17], [2, 9, 65, 33]]
         {
@@ -29,6 +27,43 @@ fn cells_agree_with_tensor_ops_and_their_autograd() -> Result<()> {
                         tolerance,
                     );
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reversed_layer_is_a_forward_one_between_two_flips() -> Result<()> {
+    for cell in Cell::ALL {
+        for (embedded, resets) in [(false, false), (true, true)] {
+            let case = Case {
+                direction: Direction::Reverse,
+                ..Case::new(cell, [7, 5, 17, 9], embedded, resets)
+            };
+            let want = case.reference()?;
+            let n = case.vars.len();
+            let (source, state) = (&case.vars[n - 2], &case.vars[n - 1]);
+            for level in levels() {
+                let name = format!("{level:?} {cell} {embedded} {resets}");
+                let tolerance = if level.word() == 2 { 0.1 } else { 2e-5 };
+                assert_close(&name, &case.fused(level, &Workspace::default())?, &want, tolerance);
+                let run = |direction, turn: &dyn Fn(&Tensor) -> Result<Tensor>| {
+                    let weights = Case::weights(cell, &case.vars);
+                    let layer = RecurrentLayer { direction, ..RecurrentLayer::new(cell, weights) };
+                    let ids = case.ids.as_ref().map(turn).transpose()?;
+                    let x = if embedded { source.clone() } else { turn(source)? };
+                    let input = match &ids {
+                        Some(ids) => Input::Embedded { ids, table: &x },
+                        None => Input::Sequence(&x),
+                    };
+                    let resets = case.resets.as_ref().map(turn).transpose()?;
+                    let (hidden, last) = layer.forward_at(level, input, state, resets.as_ref())?;
+                    let bits = |x: Tensor| x.flatten_all()?.to_vec1::<f32>();
+                    Ok::<_, candle_core::Error>((bits(turn(&hidden)?)?, bits(last)?))
+                };
+                let reversed = run(Direction::Reverse, &|x| Ok(x.clone()))?;
+                assert!(reversed == run(Direction::Forward, &flip)?, "{name}");
             }
         }
     }
@@ -59,10 +94,10 @@ proptest! {
 
     #[test]
     fn cells_agree_at_any_size(
-        cell in 0..4usize, t in 1..5usize, b in 1..12usize, h in 1..40usize, i in 1..40usize,
+        cell in 0..Cell::ALL.len(), t in 1..5usize, b in 1..12usize, h in 1..40usize, i in 1..40usize,
         embedded: bool, resets: bool,
     ) {
-        let case = Case::new(CELLS[cell], [t, b, h, i], embedded, resets);
+        let case = Case::new(Cell::ALL[cell], [t, b, h, i], embedded, resets);
         let got = case.fused(Level::choose(Precision::F32).unwrap(), &Workspace::default()).unwrap();
         assert_close(&format!("{:?} {t} {b} {h} {i}", case.cell), &got, &case.reference().unwrap(), 2e-5);
     }
@@ -71,7 +106,7 @@ proptest! {
 #[test]
 fn gradients_are_the_slopes_of_the_loss() -> Result<()> {
     // Central differences of the float64 reference; that `fused` equals its value is tested above.
-    for cell in CELLS {
+    for cell in Cell::ALL {
         let case = Case::new(cell, [3, 2, 3, 2], true, true);
         let (_, grads) = case.fused(Level::choose(Precision::F32)?, &Workspace::default())?;
         let vars: Vec<Tensor> =
@@ -96,7 +131,7 @@ fn gradients_are_the_slopes_of_the_loss() -> Result<()> {
 #[test]
 fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
     let workspace = Workspace::default();
-    for cell in CELLS {
+    for cell in Cell::ALL {
         for embedded in [false, true] {
             let case = Case::new(cell, [9, 37, 50, 31], embedded, true);
             for level in levels() {
@@ -120,19 +155,8 @@ fn a_workspace_used_again_fails_rather_than_give_a_wrong_gradient() -> Result<()
     let case = Case::new(Cell::Gru, [3, 2, 4, 2], false, false);
     let weights: Vec<Var> = case.vars.iter().map(Var::from_tensor).collect::<Result<_>>()?;
     let tensors: Vec<Tensor> = weights.iter().map(|v| v.as_tensor().clone()).collect();
-    let workspace = Workspace::default();
-    let run = || {
-        let w = Case::weights(case.cell, &tensors);
-        sequence(
-            case.cell,
-            Input::Sequence(&tensors[3]),
-            &w,
-            &tensors[4],
-            None,
-            Precision::F32,
-            &workspace,
-        )
-    };
+    let layer = RecurrentLayer::new(case.cell, Case::weights(case.cell, &tensors));
+    let run = || layer.forward(Input::Sequence(&tensors[3]), &tensors[4], None);
     let first = run()?.0.sum_all()?;
     let second = run()?.0.sum_all()?;
     let error = first.backward().unwrap_err().to_string();
@@ -147,10 +171,8 @@ fn what_does_not_fit_is_an_error() -> Result<()> {
     let case = Case::new(Cell::Gru, [3, 2, 4, 2], true, false);
     let ids = case.ids.as_ref().unwrap();
     let run = |ids: &Tensor, table: &Tensor, state: &Tensor, resets: Option<&Tensor>| {
-        let w = Case::weights(case.cell, &case.vars);
-        let input = Input::Embedded { ids, table };
-        sequence(case.cell, input, &w, state, resets, Precision::F32, &Workspace::default())
-            .map(|_| ())
+        let layer = RecurrentLayer::new(case.cell, Case::weights(case.cell, &case.vars));
+        layer.forward(Input::Embedded { ids, table }, state, resets).map(|_| ())
     };
     let (table, state) = (&case.vars[3], &case.vars[4]);
     run(ids, table, state, None)?;

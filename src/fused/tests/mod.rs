@@ -5,12 +5,9 @@ mod case;
 mod layer;
 mod optimizer;
 mod readout;
-mod stepper;
+mod session;
 
-use super::Cell;
 use candle_core::{Device, Tensor};
-
-const CELLS: [Cell; 4] = [Cell::Gru, Cell::GruResetAfter, Cell::Lstm, Cell::Rnn];
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -1,6 +1,6 @@
 //! AdamW against its equations.
 
-use super::random;
+use crate::fused::tests::random;
 use crate::fused::*;
 use candle_core::{DType, Result, Var};
 

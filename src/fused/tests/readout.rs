@@ -1,9 +1,7 @@
 //! The readout's loss and gradients against tensor ops.
 
-use super::{
-    case::{Outcome, assert_close, outcome},
-    random,
-};
+use crate::fused::tests::case::{Outcome, assert_close, outcome};
+use crate::fused::tests::random;
 use crate::fused::*;
 use candle_core::{DType, Device, Result, Tensor, Var};
 

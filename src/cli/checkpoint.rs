@@ -1,0 +1,43 @@
+//! The checkpoint that a command means, and the pool of threads.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+
+use crate::checkpoint::{Checkpoint, newest_run};
+use crate::cli::args::wrong;
+
+/// Where runs are kept, seen from where the program is started.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
+/// Opens `path`, or the newest run if none is given, and says which on stderr.
+pub(crate) fn checkpoint(path: Option<&Path>, device: &Device) -> Result<Checkpoint> {
+    let path: PathBuf = match path {
+        Some(path) => path.to_path_buf(),
+        None => newest_run(Path::new(CHECKPOINTS)).context(
+            "there is no model in ./checkpoints yet: train one with `chargru train`, \
+             or give one with --checkpoint",
+        )?,
+    };
+    let checkpoint = Checkpoint::open(&path, device)?;
+    eprintln!(
+        "model {}, trained for {} steps on {}",
+        checkpoint.folder.display(),
+        checkpoint.config.progress.step,
+        checkpoint.config.corpus.name
+    );
+    Ok(checkpoint)
+}
+
+/// Sets the size of the pool that all arithmetic shares; all cores if not given.
+pub(crate) fn threads(count: Option<usize>) -> Result<()> {
+    let Some(count) = count else { return Ok(()) };
+    if !(1..=1024).contains(&count) {
+        return Err(wrong(format!("--threads is {count}: give a number from 1 to 1024")));
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .build_global()
+        .context("cannot start the threads")
+}

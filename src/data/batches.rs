@@ -1,0 +1,178 @@
+//! The batches of a training run: one interface for streams and for documents.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::data::batch::Batch;
+use crate::data::encoded::EncodedText;
+use crate::data::packed_documents::{DocumentCursor, DocumentLanes};
+use crate::data::streams::{StreamCursor, Streams, fitting_batch};
+
+/// The batches of a training run: the same for the same text, B, T and seed, on every machine.
+#[derive(Clone, Debug)]
+pub enum Batches {
+    Streams(Streams),
+    Documents(DocumentLanes),
+}
+
+/// Where a run is in its text; with what made the [`Batches`], it continues to the bit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cursor {
+    Streams(StreamCursor),
+    Documents(DocumentCursor),
+}
+
+impl Batches {
+    /// Batches without end. B is lowered to what a short text can fill (see [`Batches::batch`]):
+    /// one window a stream, one document a row.
+    ///
+    /// # Errors
+    /// Fewer than T + 1 characters of one text; a batch or window of 0.
+    pub fn new(text: &EncodedText, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
+        Ok(match text {
+            EncodedText::Stream(ids) => {
+                let batch = fitting_batch(ids.len(), batch, seq_len)?;
+                Self::Streams(Streams::new(ids.clone(), batch, seq_len, seed)?)
+            }
+            EncodedText::Documents(set) => {
+                let batch = batch.min(set.len());
+                Self::Documents(DocumentLanes::new(set.clone(), batch, seq_len, seed)?)
+            }
+        })
+    }
+
+    pub fn next_batch(&mut self) -> Batch {
+        match self {
+            Self::Streams(streams) => streams.next_batch(),
+            Self::Documents(lanes) => lanes.next_batch(),
+        }
+    }
+
+    /// B, which may be less than was asked for.
+    pub fn batch(&self) -> usize {
+        match self {
+            Self::Streams(streams) => streams.batch(),
+            Self::Documents(lanes) => lanes.batch(),
+        }
+    }
+
+    pub fn steps_per_epoch(&self) -> usize {
+        match self {
+            Self::Streams(streams) => streams.steps_per_epoch(),
+            Self::Documents(lanes) => lanes.steps_per_epoch(),
+        }
+    }
+
+    /// Epochs completed.
+    pub fn epoch(&self) -> u64 {
+        match self {
+            Self::Streams(streams) => streams.epoch(),
+            Self::Documents(lanes) => lanes.epoch(),
+        }
+    }
+
+    pub fn cursor(&self) -> Cursor {
+        match self {
+            Self::Streams(streams) => Cursor::Streams(streams.cursor()),
+            Self::Documents(lanes) => Cursor::Documents(lanes.cursor()),
+        }
+    }
+
+    /// # Errors
+    /// A cursor that does not fit this text, B and T.
+    pub fn restore(&mut self, cursor: Cursor) -> Result<()> {
+        match (self, cursor) {
+            (Self::Streams(streams), Cursor::Streams(cursor)) => streams.restore(cursor),
+            (Self::Documents(lanes), Cursor::Documents(cursor)) => lanes.restore(cursor),
+            _ => anyhow::bail!(
+                "the training state was saved with another --documents: resume with the one it had"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Corpus, Documents, Tokenizer, UnknownCharacters, VocabularyOptions};
+
+    fn encoded(text: &str, documents: Documents) -> (EncodedText, Tokenizer) {
+        let options = VocabularyOptions { documents, ..Default::default() };
+        let (tokenizer, _) = Tokenizer::build(text, &options).unwrap();
+        let corpus = Corpus::from_text("x", text);
+        (EncodedText::new(corpus, &tokenizer, documents).unwrap(), tokenizer)
+    }
+
+    fn text_of(text: &EncodedText, tokenizer: &Tokenizer) -> String {
+        let EncodedText::Stream(ids) = text else { panic!("documents") };
+        tokenizer.decode(&ids.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn the_last_part_of_a_text_validates() {
+        let (text, tokenizer) = encoded("The quick brown fox", Documents::Off);
+        let (train, validation) = text.clone().split(0.25, 1).unwrap();
+        assert_eq!(text_of(&train, &tokenizer), "The quick brown");
+        assert_eq!(text_of(validation.as_ref().unwrap(), &tokenizer), " fox");
+        assert!(text.split(0.0, 1).unwrap().1.is_none());
+    }
+
+    #[test]
+    fn a_validation_part_that_cannot_be_is_an_error() {
+        let (text, _) = encoded("0123456789", Documents::Off);
+        let error = |fraction| text.clone().split(fraction, 1).unwrap_err().to_string();
+        let short = error(0.1);
+        assert!(short.contains("--val-fraction 0.1 of 10 characters leaves 1"), "{short}");
+        for fraction in [1.0, -0.1, f64::NAN, f64::INFINITY] {
+            assert!(error(fraction).contains("at least 0 and below 1"));
+        }
+    }
+
+    #[test]
+    fn a_short_text_lowers_the_batch() {
+        let (text, _) = encoded("0123456789", Documents::Off);
+        assert_eq!(Batches::new(&text, 64, 3, 1).unwrap().batch(), 3);
+        assert!(Batches::new(&text, 64, 10, 1).is_err());
+        let (names, _) = encoded("Ada\nBo\n", Documents::Lines);
+        assert_eq!(Batches::new(&names, 64, 10, 1).unwrap().batch(), 2);
+        assert!(Batches::new(&names, 64, 0, 1).is_err());
+        let huge = Batches::new(&names, 64, usize::MAX, 1).unwrap_err();
+        assert!(huge.to_string().contains("lower one of them"));
+    }
+
+    #[test]
+    fn cursors_go_through_json_and_know_their_kind() {
+        let (text, _) = encoded("0123456789", Documents::Off);
+        let (names, _) = encoded("Ada\nBo\n", Documents::Lines);
+        let mut streams = Batches::new(&text, 2, 2, 1).unwrap();
+        let mut lanes = Batches::new(&names, 2, 2, 1).unwrap();
+        for batches in [&mut streams, &mut lanes] {
+            batches.next_batch();
+            let json = serde_json::to_string(&batches.cursor()).unwrap();
+            let cursor: Cursor = serde_json::from_str(&json).unwrap();
+            let expected = batches.next_batch();
+            batches.restore(cursor).unwrap();
+            assert_eq!(batches.next_batch(), expected);
+        }
+        assert!(streams.restore(lanes.cursor()).unwrap_err().to_string().contains("--documents"));
+    }
+
+    #[test]
+    fn predictions_and_their_bytes_are_counted() {
+        let (text, tokenizer) = encoded("été!", Documents::Off);
+        assert_eq!((text.len(), text.predictions()), (4, 3));
+        assert_eq!(text.predicted_bytes(&tokenizer), 4); // all but the first é
+        let (names, tokenizer) = encoded("été\nab\n", Documents::Lines);
+        assert_eq!((names.len(), names.predictions()), (5, 7));
+        assert_eq!(names.predicted_bytes(&tokenizer), 7);
+    }
+
+    #[test]
+    fn a_caller_can_tell_unknown_characters_apart() {
+        let (_, tokenizer) = encoded("abc", Documents::Off);
+        let corpus = Corpus::from_text("x", "abcd");
+        let error = EncodedText::new(corpus, &tokenizer, Documents::Off).unwrap_err();
+        assert_eq!(error.downcast_ref::<UnknownCharacters>().unwrap().characters, ['d']);
+    }
+}

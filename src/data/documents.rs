@@ -1,0 +1,228 @@
+//! Examples on their own (lines, or files), each ended by an end-of-document id. Knows nothing of
+//! batches: see `packed_documents.rs`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::data::random;
+use crate::text::{Corpus, Documents, Ids, Tokenizer, Units};
+
+/// Documents and which of them this part (training, validation) has. Cloning copies no ids.
+///
+/// A document c1 … cn is n + 1 predictions: from the inputs eod, c1 … cn the targets c1 … cn, eod.
+#[derive(Clone, Debug)]
+pub struct DocumentSet {
+    ids: Arc<Ids>,
+    /// Where each document ends in `ids`; it begins where the one before ends.
+    ends: Arc<[usize]>,
+    members: Arc<[u32]>,
+    end_of_document: u32,
+}
+
+/// One prediction: read `input` (after forgetting everything, at a document's begin), say `target`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub input: u32,
+    pub target: u32,
+    pub begins: bool,
+    pub ends: bool,
+}
+
+impl DocumentSet {
+    /// # Errors
+    /// No document, more than 2^32, a tokenizer without an end-of-document id, or characters
+    /// outside its vocabulary.
+    pub fn new(corpus: Corpus, tokenizer: &Tokenizer, documents: Documents) -> Result<Self> {
+        let end_of_document = tokenizer.end_of_document().context(
+            "this vocabulary has no end-of-document id, because it was built without --documents: \
+             leave --documents off, or train anew with it",
+        )?;
+        let units = |text: &str| match tokenizer.units() {
+            Units::Bytes => text.len(),
+            Units::Chars => text.chars().count(),
+        };
+        let mut ends = Vec::new();
+        let mut end = 0;
+        let mut add = |document: &str| {
+            if !document.is_empty() {
+                end += units(document);
+                ends.push(end);
+            }
+        };
+        let text = if documents == Documents::Lines {
+            corpus.text().split('\n').for_each(add);
+            let mut text = corpus.into_text();
+            text.retain(|character| character != '\n');
+            text
+        } else {
+            corpus.files().for_each(&mut add);
+            corpus.into_text()
+        };
+        let count = u32::try_from(ends.len()).with_context(|| {
+            format!("the corpus has {} documents, but at most 2^32 - 1 can be read", ends.len())
+        })?;
+        ensure!(count > 0, "the corpus has 0 documents: give text with something on its lines");
+        let ids = tokenizer.encode_corpus(text)?;
+        Ok(Self {
+            ids: Arc::new(ids),
+            ends: ends.into(),
+            members: (0..count).collect(),
+            end_of_document,
+        })
+    }
+
+    /// How many documents.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Predictions in all: the characters, and each document's end.
+    pub fn predictions(&self) -> usize {
+        self.members.iter().map(|&document| self.length(document) + 1).sum()
+    }
+
+    /// The ids of every document in turn, without ends.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let ranges = self.members.iter().map(|&document| self.range(document));
+        ranges.flatten().filter_map(|index| self.ids.get(index))
+    }
+
+    /// A shuffle by `seed`; of it the last `fraction` validates, at least one document.
+    ///
+    /// # Errors
+    /// Only one document, with a fraction above 0.
+    pub(super) fn split(&self, fraction: f64, seed: u64) -> Result<(Self, Self)> {
+        ensure!(
+            self.len() >= 2,
+            "the corpus has one document, so that --val-fraction {fraction} leaves none to \
+             train on or none to validate on: give more documents, or --val-fraction 0"
+        );
+        let mut members = self.members.to_vec();
+        random::shuffle(&mut members, &mut random::generator(seed, random::SPLIT));
+        let validating = (self.len() as f64 * fraction).round() as usize;
+        let validation = members.split_off(self.len() - validating.clamp(1, self.len() - 1));
+        let part = |members: Vec<u32>| Self { members: members.into(), ..self.clone() };
+        Ok((part(members), part(validation)))
+    }
+
+    pub(super) fn members(&self) -> &[u32] {
+        &self.members
+    }
+
+    fn range(&self, document: u32) -> std::ops::Range<usize> {
+        let end_of = |document: usize| self.ends.get(document).copied().unwrap_or_default();
+        let document = document as usize;
+        document.checked_sub(1).map_or(0, end_of)..end_of(document)
+    }
+
+    /// Characters of a document, its end not counted.
+    pub(super) fn length(&self, document: u32) -> usize {
+        self.range(document).len()
+    }
+
+    /// The prediction at `position`, from 0 to the document's length.
+    pub(super) fn step(&self, document: u32, position: usize) -> Step {
+        let range = self.range(document);
+        let id = |at: usize| self.ids.get(range.start + at).unwrap_or(self.end_of_document);
+        let ends = position >= range.len();
+        Step {
+            input: position.checked_sub(1).map_or(self.end_of_document, id),
+            target: if ends { self.end_of_document } else { id(position) },
+            begins: position == 0,
+            ends,
+        }
+    }
+
+    pub(super) fn end_of_document(&self) -> u32 {
+        self.end_of_document
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::text::VocabularyOptions;
+
+    pub(in crate::data) fn set_of(
+        text: &str,
+        documents: Documents,
+        units: Units,
+    ) -> (DocumentSet, Tokenizer) {
+        let options = VocabularyOptions { documents, units, ..Default::default() };
+        let (tokenizer, _) = Tokenizer::build(text, &options).unwrap();
+        (DocumentSet::new(Corpus::from_text("x", text), &tokenizer, documents).unwrap(), tokenizer)
+    }
+
+    fn document(set: &DocumentSet, tokenizer: &Tokenizer, document: u32) -> String {
+        let ids: Vec<u32> =
+            (1..=set.length(document)).map(|p| set.step(document, p).input).collect();
+        tokenizer.decode(&ids).unwrap()
+    }
+
+    #[test]
+    fn lines_are_documents_without_newlines_and_empty_ones_are_none() {
+        for units in [Units::Chars, Units::Bytes] {
+            let (set, tokenizer) = set_of("né\n\n\nab\n x", Documents::Lines, units);
+            let all: Vec<_> = (0..3).map(|index| document(&set, &tokenizer, index)).collect();
+            assert_eq!(all, ["né", "ab", " x"]);
+            assert_eq!(set.len(), 3);
+            let extra = usize::from(units == Units::Bytes); // é is two bytes
+            assert_eq!(set.predictions(), 6 + 3 + extra);
+            assert_eq!(tokenizer.decode(&set.iter().collect::<Vec<_>>()).unwrap(), "néab x");
+        }
+    }
+
+    #[test]
+    fn a_file_is_a_document_with_its_newlines() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.txt", "one\ntwo\n"), ("b.txt", ""), ("c.txt", "three")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let corpus = Corpus::read(&[folder.path().into()], &Default::default()).unwrap();
+        let options = VocabularyOptions { documents: Documents::Files, ..Default::default() };
+        let (tokenizer, _) = Tokenizer::build(corpus.text(), &options).unwrap();
+        let set = DocumentSet::new(corpus, &tokenizer, Documents::Files).unwrap();
+        assert_eq!(set.len(), 2);
+        assert_eq!(document(&set, &tokenizer, 0), "one\ntwo\n");
+        assert_eq!(document(&set, &tokenizer, 1), "three");
+    }
+
+    #[test]
+    fn a_document_is_predicted_from_its_begin_to_its_end() {
+        let (set, _) = set_of("ab\nb", Documents::Lines, Units::Chars);
+        let step = |position| set.step(0, position);
+        let (a, b, end) = (0, 1, 2);
+        assert_eq!(step(0), Step { input: end, target: a, begins: true, ends: false });
+        assert_eq!(step(1), Step { input: a, target: b, begins: false, ends: false });
+        assert_eq!(step(2), Step { input: b, target: end, begins: false, ends: true });
+    }
+
+    #[test]
+    fn a_vocabulary_without_an_end_of_document_is_refused() {
+        let (tokenizer, _) = Tokenizer::build("ab\n", &VocabularyOptions::default()).unwrap();
+        let error = DocumentSet::new(Corpus::from_text("x", "ab"), &tokenizer, Documents::Lines);
+        assert!(error.unwrap_err().to_string().contains("no end-of-document id"));
+    }
+
+    #[test]
+    fn the_split_shuffles_by_seed_and_loses_no_document() {
+        let text: String = (0..50).map(|n| format!("{n}\n")).collect();
+        let (set, _) = set_of(&text, Documents::Lines, Units::Chars);
+        let (train, validation) = set.split(0.1, 7).unwrap();
+        assert_eq!((train.len(), validation.len()), (45, 5));
+        let mut all = [train.members(), validation.members()].concat();
+        assert_eq!(set.split(0.1, 7).unwrap().1.members(), validation.members());
+        assert_ne!(set.split(0.1, 8).unwrap().1.members(), validation.members());
+        all.sort_unstable();
+        assert_eq!(all, set.members());
+        assert_eq!(set.split(0.001, 7).unwrap().1.len(), 1);
+        assert_eq!(set.split(0.999, 7).unwrap().0.len(), 1);
+        let (one, _) = set_of("only", Documents::Lines, Units::Chars);
+        assert!(one.split(0.1, 7).unwrap_err().to_string().contains("--val-fraction 0"));
+    }
+}

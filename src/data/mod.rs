@@ -1,0 +1,29 @@
+//! Ids to what training and evaluation read. Knows nothing of candle, of models or of printing.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `ids`, `documents` | a part of one long text · examples on their own |
+//! | `encoded` | either of them, split into training and validation |
+//! | `batch`, `batches` | what one training step reads · where it comes from |
+//! | `streams`, `packed_documents` | B streams of a text · B rows of one document after another |
+//! | `evaluation` | windows that predict every target once |
+//! | `random` | random numbers that only the seed and the epoch decide |
+
+mod batch;
+mod batches;
+mod documents;
+mod encoded;
+mod evaluation;
+mod ids;
+mod packed_documents;
+mod random;
+mod streams;
+
+pub use batch::Batch;
+pub use batches::{Batches, Cursor};
+pub use documents::DocumentSet;
+pub use encoded::EncodedText;
+pub use evaluation::{Carry, Evaluation, EvaluationWindow, READING_WINDOW};
+pub use ids::IdSlice;
+pub use packed_documents::{DocumentCursor, DocumentLanes, Lane};
+pub use streams::{StreamCursor, Streams, fitting_batch};

@@ -1,0 +1,99 @@
+//! A matrix laid out in column panels, as the product reads it.
+
+use crate::fused::simd::isa::{Isa, Task};
+use crate::fused::simd::level::Level;
+use crate::fused::simd::memory::{Buffer, MatRef};
+use crate::fused::simd::tile::prefetch;
+use rayon::prelude::*;
+
+/// A matrix B `[k, n]` laid out for the kernel: panels of NR columns, each `[k, NR]` and contiguous,
+/// the last one filled up with zeros.
+#[derive(Default)]
+pub struct Panels {
+    pub data: Buffer,
+    pub k: usize,
+    pub n: usize,
+}
+
+/// Which way a matrix B `[k, n]` lies in memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// Row after row: `[k, n]`.
+    RowMajor,
+    /// Column after column: `[n, k]`.
+    ColumnMajor,
+}
+
+impl Panels {
+    /// Lays out `source`, which is B `[k, n]` in `order`.
+    pub fn pack(&mut self, level: Level, source: &[f32], order: Order, k: usize, n: usize) {
+        assert!(k > 0 && n > 0 && source.len() >= k * n);
+        (self.k, self.n) = (k, n);
+        let width = level.panel_width();
+        let panel_len = k.div_ceil(level.word()) * width;
+        let data = self.data.resized(n.div_ceil(width) * panel_len);
+        data.par_chunks_mut(panel_len)
+            .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
+            .enumerate()
+            .for_each(|(p, out)| {
+                level.run(Pack { source, order, k, n, first: p * width, out });
+            });
+    }
+}
+
+/// Words that one task lays out at least: fewer take less time than another thread takes to wake.
+const PACKED_AT_LEAST: usize = 32 * 1024;
+
+/// One panel of B: its columns from `first`.
+struct Pack<'a> {
+    source: &'a [f32],
+    order: Order,
+    k: usize,
+    n: usize,
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl Task for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { source, order, k, n, first, out } = self;
+        let columns = I::NR.min(n - first);
+        let zeros = vec![0.0; columns];
+        match order {
+            Order::RowMajor => {
+                for (word, out) in out.chunks_exact_mut(I::NR).enumerate() {
+                    let (used, rest) = out.split_at_mut(columns);
+                    let row = |i| match word * I::WORD + i {
+                        row if row < k => &source[row * n + first..][..columns],
+                        _ => &zeros[..],
+                    };
+                    isa.pack_row(row, used);
+                    rest.fill(0.0);
+                }
+            }
+            Order::ColumnMajor => {
+                // A cache line of each column at a time.
+                let (mut scratch, step) = (Buffer::default(), 16 * I::WORD);
+                for (block, rows) in out.chunks_mut(16 * I::NR).enumerate() {
+                    let from = block * step;
+                    let lines = MatRef { data: &source[first * k + from..], stride: k };
+                    let lines = isa.operand(lines, columns, step.min(k - from), &mut scratch);
+                    for j in 0..columns {
+                        let at = (first + j) * k + from;
+                        prefetch(&source[source.len().min(at + step + 1) - 1]);
+                        let line = &lines.data[j * lines.stride..];
+                        for (row, &word) in rows.chunks_exact_mut(I::NR).zip(line) {
+                            row[j] = word;
+                        }
+                    }
+                    for row in rows.chunks_exact_mut(I::NR) {
+                        row[columns..].fill(0.0);
+                    }
+                }
+            }
+        }
+    }
+}

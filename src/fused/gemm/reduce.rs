@@ -1,0 +1,59 @@
+//! Sums over the rows of a matrix: by id, and of every column.
+
+use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
+use crate::fused::simd::level::Level;
+use crate::fused::simd::memory::Shared;
+use pulp::Simd;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// `sums[ids[k]] += rows[k]`: rows `[k, width]`, sums `[V, width]`. In parallel over the columns, so
+/// each sum has the order of the rows.
+pub fn scatter_add(level: Level, ids: &[u32], rows: &[f32], width: usize, sums: &mut [f32]) {
+    const COLUMNS: usize = 256;
+    sums.par_chunks_mut(width).for_each(|row| row.fill(0.0));
+    assert!(
+        rows.len() >= ids.len() * width
+            && ids.iter().all(|&id| (id as usize + 1) * width <= sums.len())
+    );
+    let sums = Shared::new(sums);
+    (0..width.div_ceil(COLUMNS)).into_par_iter().for_each(|chunk| {
+        let columns = chunk * COLUMNS..width.min((chunk + 1) * COLUMNS);
+        level.run(ScatterColumns { ids, rows, width, columns, sums });
+    });
+}
+
+struct ScatterColumns<'a> {
+    ids: &'a [u32],
+    rows: &'a [f32],
+    width: usize,
+    columns: Range<usize>,
+    sums: Shared<'a>,
+}
+
+impl Task for ScatterColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let (simd, len) = (isa.simd(), self.columns.len());
+        for (&id, row) in self.ids.iter().zip(self.rows.chunks_exact(self.width)) {
+            let row = &row[self.columns.clone()];
+            // SAFETY: inside by `scatter_add`'s assertion; no other task has these columns, and the
+            // part of the last turn is gone.
+            let sum = unsafe { self.sums.part(id as usize * self.width + self.columns.start, len) };
+            for_vectors!(simd, len, |j, n| {
+                store(simd, sum, j, n, simd.add_f32s(load(simd, sum, j, n), load(simd, row, j, n)));
+            });
+        }
+    }
+}
+
+/// Sums of the columns of `rows` `[k, width]`, from the first row to the last.
+pub fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; width];
+    for row in rows.chunks_exact(width) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    sums
+}

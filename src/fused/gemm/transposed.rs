@@ -1,0 +1,233 @@
+//! `A^T · B` summed over the rows of a window: the gradients of weights.
+
+use crate::fused::gemm::product::KC;
+use crate::fused::simd::isa::{Isa, Task};
+use crate::fused::simd::level::Level;
+use crate::fused::simd::memory::{Buffer, MatRef, Shared};
+use crate::fused::simd::tile::{Tile, prefetch};
+use rayon::prelude::*;
+use std::{cell::RefCell, ops::Range};
+
+/// Rows of the result that one task computes, at most: its share of the left operand, `KC` deep,
+/// and its rows of the result stay in the second-level cache. A multiple of every tile.
+const ROWS: usize = 96;
+/// Blocks of `KC` words laid out at a time: what the tasks then share stays in the last-level cache.
+const DEPTH: usize = 4;
+/// Words of the right operand that one task lays out.
+const PACKED_WORDS: usize = 64;
+/// Rows ahead that the left operand is fetched: it is read across, a short run in every row.
+const PREFETCH: usize = 16;
+
+thread_local! {
+    /// A task's share of the left operand, kept from one task to the next.
+    static STRIPS: RefCell<Buffer> = RefCell::default();
+}
+
+/// `A^T · B`: the sum over the window of outer products of rows of A and B.
+pub struct MatmulTn<'a, B> {
+    pub level: Level,
+    /// Rows of A; the first `m` columns count.
+    pub a: MatRef<'a>,
+    pub m: usize,
+    /// Row k of B, n long.
+    pub b: B,
+    pub n: usize,
+    /// How many rows.
+    pub k: usize,
+}
+
+/// Some rows of A and B, `KC` words at most: the first, and how many.
+type Depth = (usize, usize);
+
+impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
+    /// Writes the sum to `out` `[m, n]`.
+    pub fn write(&self, packed: &mut Buffer, out: &mut [f32]) {
+        assert!(
+            out.len() == self.m * self.n
+                && self.a.data.len() >= (self.k - 1) * self.a.stride + self.m
+        );
+        let depth = KC * self.level.word();
+        for from in (0..self.k).step_by(DEPTH * depth) {
+            let blocks: Vec<Depth> = (from..self.k.min(from + DEPTH * depth))
+                .step_by(depth)
+                .map(|first| (first, depth.min(self.k - first)))
+                .collect();
+            self.pack(&blocks, packed);
+            self.multiply(&blocks, packed, from == 0, out);
+        }
+    }
+
+    /// Lays out the blocks of B one after another, each in panels of `KC` words.
+    fn pack(&self, blocks: &[Depth], packed: &mut Buffer) {
+        let width = self.level.panel_width();
+        let block_len = self.n.div_ceil(width) * KC * width;
+        let packed = Shared::new(packed.resized(blocks.len() * block_len));
+        let groups = KC / PACKED_WORDS;
+        (0..blocks.len() * groups).into_par_iter().for_each(|i| {
+            let (block, group) = (i / groups, i % groups);
+            self.level.run(PackWords {
+                product: self,
+                block: blocks[block],
+                words: group * PACKED_WORDS..(group + 1) * PACKED_WORDS,
+                out: packed,
+                start: block * block_len,
+            });
+        });
+    }
+
+    /// Adds the blocks' share, or writes it where `out` holds nothing yet.
+    fn multiply(&self, blocks: &[Depth], packed: &[f32], fresh: bool, out: &mut [f32]) {
+        // As many tasks for each thread, and none much longer than another.
+        let tile = self.level.tile_rows();
+        let strips = self.m.div_ceil(tile);
+        let tasks =
+            self.m.div_ceil(ROWS).next_multiple_of(rayon::current_num_threads()).min(strips);
+        let out = Shared::new(out);
+        (0..tasks).into_par_iter().for_each(|i| {
+            let row = |i: usize| self.m.min(i * strips / tasks * tile);
+            let (first, end) = (row(i), row(i + 1));
+            // SAFETY: the tasks' rows are inside and do not overlap.
+            let out = unsafe { out.part(first * self.n, (end - first) * self.n) };
+            STRIPS.with_borrow_mut(|strips| {
+                self.level.run(Block {
+                    product: self,
+                    first_row: first,
+                    blocks,
+                    packed,
+                    strips,
+                    out,
+                    fresh,
+                });
+            });
+        });
+    }
+}
+
+/// Some words of a block of B, in every panel.
+struct PackWords<'a, 'o, B> {
+    product: &'a MatmulTn<'o, B>,
+    block: Depth,
+    words: Range<usize>,
+    out: Shared<'a>,
+    /// Where the block starts in `out`.
+    start: usize,
+}
+
+impl<'b, B: Fn(usize) -> &'b [f32]> Task for PackWords<'_, '_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let (n, (first, len)) = (self.product.n, self.block);
+        let zeros = vec![0.0; n];
+        let row = |k: usize| match k {
+            k if k < len => (self.product.b)(first + k),
+            _ => &zeros[..],
+        };
+        for word in self.words.start..self.words.end.min(len.div_ceil(I::WORD)) {
+            let rows: [&[f32]; 2] = std::array::from_fn(|i| row(word * I::WORD + i));
+            for (panel, column) in (0..n).step_by(I::NR).enumerate() {
+                // SAFETY: each word of each panel is inside its block, and one task's.
+                let out = unsafe {
+                    let at = self.start + (panel * KC + word) * I::NR;
+                    self.out.part(at, I::NR)
+                };
+                let columns = column..n.min(column + I::NR);
+                let (used, rest) = out.split_at_mut(columns.len());
+                isa.pack_row(|i| &rows[i][columns.clone()], used);
+                rest.fill(0.0);
+            }
+        }
+    }
+}
+
+/// The rows of the result from `first_row`, over some blocks of k.
+struct Block<'a, 'o, B> {
+    product: &'a MatmulTn<'o, B>,
+    first_row: usize,
+    blocks: &'a [Depth],
+    packed: &'a [f32],
+    strips: &'a mut Buffer,
+    out: &'a mut [f32],
+    /// Whether `out` holds nothing yet.
+    fresh: bool,
+}
+
+impl<B> Block<'_, '_, B> {
+    /// A, transposed into strips of MR rows of the result: `[strip][word][MR]`.
+    #[inline(always)]
+    fn lay_out<I: Isa>(&mut self, isa: I, (first, len): Depth) {
+        let rows = self.out.len() / self.product.n;
+        let words = len.div_ceil(I::WORD);
+        let strips = self.strips.resized(rows.next_multiple_of(I::MR) * words);
+        let a = self.product.a;
+        let zeros = [0.0; ROWS];
+        let row = |k: usize| match k {
+            k if k < len => &a.data[(first + k) * a.stride + self.first_row..][..rows],
+            _ => &zeros[..rows],
+        };
+        let mut paired = [0.0; ROWS];
+        for word in 0..words {
+            let line = if I::WORD == 1 {
+                row(word)
+            } else {
+                isa.pack_row(|i| row(word * I::WORD + i), &mut paired[..rows]);
+                &paired[..rows]
+            };
+            let ahead = row(((word + PREFETCH) * I::WORD).min(len - 1));
+            for (strip, line) in line.chunks(I::MR).enumerate() {
+                prefetch(&ahead[strip * I::MR]);
+                let out = &mut strips[(strip * words + word) * I::MR..][..I::MR];
+                // Of constant length where the strip is whole, so that it is two instructions.
+                if line.len() == I::MR {
+                    out.copy_from_slice(line);
+                } else {
+                    let (used, rest) = out.split_at_mut(line.len());
+                    used.copy_from_slice(line);
+                    rest.fill(0.0);
+                }
+            }
+        }
+    }
+}
+
+impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self, isa: I) {
+        let n = self.product.n;
+        let rows = self.out.len() / n;
+        let panels = n.div_ceil(I::NR);
+        let blocks = self.blocks.iter().zip(self.packed.chunks_exact(panels * KC * I::NR));
+        for (block, (&depth, packed)) in blocks.enumerate() {
+            self.lay_out(isa, depth);
+            let words = depth.1.div_ceil(I::WORD);
+            for (p, panel) in packed.chunks_exact(KC * I::NR).enumerate() {
+                let column = p * I::NR;
+                for row in (0..rows).step_by(I::MR) {
+                    let strip = &self.strips[row * words..];
+                    debug_assert!(strip.len() >= words * I::MR && panel.len() >= words * I::NR);
+                    // SAFETY: the strip holds `words` times MR, the panel `words` times NR words;
+                    // rows `row..rows` and columns `column..n` of `out` exist and are this task's.
+                    unsafe {
+                        isa.tile(
+                            I::MR.min(rows - row),
+                            Tile {
+                                a: strip.as_ptr(),
+                                a_row: 1,
+                                a_k: I::MR,
+                                b: panel.as_ptr(),
+                                k: words,
+                                c: self.out.as_mut_ptr().add(row * n + column),
+                                c_row: n,
+                                columns: I::NR.min(n - column),
+                                accumulate: !self.fresh || block > 0,
+                            },
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The loop over T, forward and backward, that all cells share.
+//!
+//! Every worker takes some rows of the batch and runs all T steps for them, so no step waits for
+//! another worker. Rows do not touch each other, and each sum has one order, so the result does not
+//! depend on how many workers there are.
+
+use crate::fused::gemm::panels::Panels;
+use crate::fused::rnn::cells::step::{Backward, BiasHh, CellStep, Forward, Step};
+use crate::fused::rnn::cells::{Cell, with_cell};
+use crate::fused::rnn::sizes::Sizes;
+use crate::fused::simd::isa::{Isa, Task};
+use crate::fused::simd::level::Level;
+use crate::fused::simd::memory::{Buffer, Shared};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// What the workers of one pass share.
+pub struct Pass<'a> {
+    pub sizes: Sizes,
+    pub ids: Option<&'a [u32]>,
+    pub resets: Option<&'a [u8]>,
+    pub weights: &'a [Panels; 2],
+    pub bias_hn: &'a [f32],
+    /// `[V, G·H]` where there are ids.
+    pub table: &'a [f32],
+    /// `[S, B, H]`
+    pub state: &'a [f32],
+    pub gates: Shared<'a>,
+    pub saved: Shared<'a>,
+    pub hidden: Shared<'a>,
+}
+
+impl Pass<'_> {
+    /// Rows `first..first + rows` of the batch at step t, of a `[T, B, width]` buffer.
+    ///
+    /// # Safety
+    /// The caller is the only worker of these rows of the batch, and keeps no overlapping part.
+    #[inline(always)]
+    unsafe fn part<'b>(
+        &self,
+        buffer: Shared<'b>,
+        width: usize,
+        t: usize,
+        first: usize,
+        rows: usize,
+    ) -> &'b mut [f32] {
+        debug_assert!(t < self.sizes.t && first + rows <= self.sizes.b);
+        // SAFETY: the caller's.
+        unsafe { buffer.part((t * self.sizes.b + first) * width, rows * width) }
+    }
+
+    /// A state as it enters step t: what left the step before, or the given one; zero after a reset.
+    ///
+    /// # Safety
+    /// As for [`Pass::part`]; nobody writes these rows of the step before while the result is alive.
+    #[inline(always)]
+    unsafe fn entering<'b>(
+        &'b self,
+        given: &'b [f32],
+        sequence: Shared<'b>,
+        t: usize,
+        first: usize,
+        rows: usize,
+        scratch: &'b mut [f32],
+    ) -> &'b [f32] {
+        let h = self.sizes.h;
+        let before: &[f32] = match self.sizes.before(t) {
+            None => &given[first * h..][..rows * h],
+            // SAFETY: the caller's.
+            Some(before) => unsafe { sequence.read((before * self.sizes.b + first) * h, rows * h) },
+        };
+        let Some(resets) = self.resets_at(t, first, rows) else {
+            return before;
+        };
+        for ((row, before), &reset) in
+            scratch.chunks_exact_mut(h).zip(before.chunks_exact(h)).zip(resets)
+        {
+            if reset == 0 { row.copy_from_slice(before) } else { row.fill(0.0) }
+        }
+        scratch
+    }
+
+    /// The rows' resets at step t, if there is any.
+    #[inline(always)]
+    fn resets_at(&self, t: usize, first: usize, rows: usize) -> Option<&[u8]> {
+        let resets = &self.resets?[t * self.sizes.b + first..][..rows];
+        resets.iter().any(|&reset| reset != 0).then_some(resets)
+    }
+}
+
+struct ForwardBlock<'a, C> {
+    pass: &'a Pass<'a>,
+    first: usize,
+    rows: usize,
+    cell: PhantomData<C>,
+}
+
+impl<C: CellStep> Task for ForwardBlock<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { pass, first, rows, .. } = self;
+        let Sizes { b, h, gates: width, .. } = pass.sizes;
+        let (mut h_scratch, mut c_scratch) = (vec![0.0; rows * h], vec![0.0; rows * h]);
+        let mut operand = Buffer::default();
+        let (h_given, c_given) = pass.state.split_at(b * h);
+        for t in pass.sizes.order() {
+            // SAFETY: no other worker has these rows; `gates`, `saved` and `out` are step t of
+            // three buffers, and the entering states the step before.
+            let (gates, saved, out, h_in, c_in) = unsafe {
+                (
+                    pass.part(pass.gates, width, t, first, rows),
+                    pass.part(pass.saved, h, t, first, rows),
+                    pass.part(pass.hidden, h, t, first, rows),
+                    pass.entering(h_given, pass.hidden, t, first, rows, &mut h_scratch),
+                    if c_given.is_empty() {
+                        c_given
+                    } else {
+                        pass.entering(c_given, pass.saved, t, first, rows, &mut c_scratch)
+                    },
+                )
+            };
+            if let Some(ids) = pass.ids {
+                for (row, &id) in gates.chunks_exact_mut(width).zip(&ids[t * b + first..]) {
+                    row.copy_from_slice(&pass.table[id as usize * width..][..width]);
+                }
+            }
+            let step = Step {
+                hidden_size: h,
+                weights: pass.weights,
+                saved,
+                gates,
+                h: h_in,
+                c: c_in,
+                operand: &mut operand,
+            };
+            C::forward(isa, step, Forward { bias_hn: pass.bias_hn, out });
+        }
+    }
+}
+
+/// What the backward workers write and read besides.
+pub struct BackwardPass<'a> {
+    pub pass: &'a Pass<'a>,
+    /// `dL/dhidden [T, B, H]`
+    pub grad: &'a [f32],
+    /// `dL/dc_T [B, H]`, or empty.
+    pub grad_cell: &'a [f32],
+    /// `dL/dstate [S, B, H]`
+    pub grad_state: Shared<'a>,
+    /// `[B, (G+1)·H]`
+    pub bias: Shared<'a>,
+}
+
+struct BackwardBlock<'a, C> {
+    backward: &'a BackwardPass<'a>,
+    first: usize,
+    rows: usize,
+    cell: PhantomData<C>,
+}
+
+impl<C: CellStep> Task for BackwardBlock<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { backward, first, rows, .. } = self;
+        let pass = backward.pass;
+        let Sizes { b, h, gates: width, .. } = pass.sizes;
+        let [mut h_scratch, mut c_scratch, mut scratch] =
+            std::array::from_fn(|_| vec![0.0; rows * h]);
+        let mut operand = Buffer::default();
+        let (h_given, c_given) = pass.state.split_at(b * h);
+        // SAFETY: no other worker has these rows.
+        let (dh, dc, bias) = unsafe {
+            let dc = if c_given.is_empty() {
+                &mut []
+            } else {
+                backward.grad_state.part((b + first) * h, rows * h)
+            };
+            let bias = backward.bias.part(first * (width + h), rows * (width + h));
+            (backward.grad_state.part(first * h, rows * h), dc, bias)
+        };
+        dh.fill(0.0);
+        match backward.grad_cell {
+            [] => dc.fill(0.0),
+            grad => dc.copy_from_slice(&grad[first * h..][..rows * h]),
+        }
+        bias.fill(0.0);
+        for t in pass.sizes.order().rev() {
+            // SAFETY: as in `ForwardBlock`.
+            let (gates, saved, h_in, c_in) = unsafe {
+                (
+                    pass.part(pass.gates, width, t, first, rows),
+                    pass.part(pass.saved, h, t, first, rows),
+                    pass.entering(h_given, pass.hidden, t, first, rows, &mut h_scratch),
+                    if c_given.is_empty() {
+                        c_given
+                    } else {
+                        pass.entering(c_given, pass.saved, t, first, rows, &mut c_scratch)
+                    },
+                )
+            };
+            let step = Step {
+                hidden_size: h,
+                weights: pass.weights,
+                saved,
+                gates,
+                h: h_in,
+                c: c_in,
+                operand: &mut operand,
+            };
+            let grad = &backward.grad[(t * b + first) * h..][..rows * h];
+            C::backward(isa, step, Backward { grad, dh, dc, scratch: &mut scratch });
+            for (row, &reset) in
+                pass.resets_at(t, first, rows).unwrap_or_default().iter().enumerate()
+            {
+                if reset != 0 {
+                    dh[row * h..][..h].fill(0.0);
+                    dc.chunks_exact_mut(h).nth(row).unwrap_or_default().fill(0.0);
+                }
+            }
+            // SAFETY: as above; the cell's borrows have ended.
+            let (gates, saved) = unsafe {
+                (
+                    pass.part(pass.gates, width, t, first, rows),
+                    pass.part(pass.saved, h, t, first, rows),
+                )
+            };
+            for (sums, (gates, saved)) in bias
+                .chunks_exact_mut(width + h)
+                .zip(gates.chunks_exact(width).zip(saved.chunks_exact(h)))
+            {
+                let (gate_sums, saved_sums) = sums.split_at_mut(width);
+                gate_sums.iter_mut().zip(gates).for_each(|(sum, g)| *sum += g);
+                if C::BIAS_HH == BiasHh::LastApart {
+                    saved_sums.iter_mut().zip(saved).for_each(|(sum, g)| *sum += g);
+                }
+            }
+        }
+    }
+}
+
+/// Runs all T steps, each worker for its rows.
+pub fn forward(cell: Cell, level: Level, pass: &Pass) {
+    with_cell!(cell, C => for_blocks(level, pass.sizes.b, |first, rows| {
+        level.run(ForwardBlock::<C> { pass, first, rows, cell: PhantomData });
+    }));
+}
+
+/// Runs all T steps backwards, each worker for its rows.
+pub fn backward(cell: Cell, level: Level, backward: &BackwardPass) {
+    with_cell!(cell, C => for_blocks(level, backward.pass.sizes.b, |first, rows| {
+        level.run(BackwardBlock::<C> { backward, first, rows, cell: PhantomData });
+    }));
+}
+
+/// Calls `work(first, rows)` for a block of rows of the batch on each thread, whole tiles each.
+fn for_blocks(level: Level, batch: usize, work: impl Fn(usize, usize) + Sync) {
+    let rows = batch.div_ceil(rayon::current_num_threads()).next_multiple_of(level.tile_rows());
+    (0..batch.div_ceil(rows)).into_par_iter().for_each(|block| {
+        let first = block * rows;
+        work(first, rows.min(batch - first));
+    });
+}

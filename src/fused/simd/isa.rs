@@ -1,0 +1,142 @@
+//! What is written once for each instruction set: how wide a vector is, and how many accumulators the
+//! product's innermost loop keeps in registers. Knows nothing of cells or tensors.
+
+use crate::fused::simd::memory::{Buffer, MatRef};
+use crate::fused::simd::tile::{self, Tile};
+use pulp::{Scalar, Simd};
+
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
+
+/// Code that [`Level::run`](crate::fused::simd::level::Level::run) compiles once for each instruction set.
+/// Implementations are `#[inline(always)]`: only inlined code gets the instructions.
+pub trait Task {
+    type Output;
+    fn run<I: Isa>(self, isa: I) -> Self::Output;
+}
+
+/// An instruction set as the kernels see it.
+pub trait Isa: Copy + Send + Sync {
+    type S: Simd;
+    /// Rows and columns of the product kernel's tile.
+    const MR: usize;
+    const NR: usize;
+    /// Elements along k in one 32-bit word.
+    const WORD: usize = 1;
+
+    fn simd(self) -> Self::S;
+
+    /// The first `rows` rows of A as the words the tile reads; `scratch` may hold them.
+    #[inline(always)]
+    fn operand<'a>(
+        self,
+        a: MatRef<'a>,
+        _rows: usize,
+        _k: usize,
+        _scratch: &'a mut Buffer,
+    ) -> MatRef<'a> {
+        a
+    }
+
+    /// Words of `out` from WORD neighbours along k: `row(0)`, or also `row(1)`, element by element.
+    #[inline(always)]
+    fn pack_row<'a>(self, row: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {
+        out.copy_from_slice(row(0));
+    }
+
+    /// One tile of a product.
+    ///
+    /// # Safety
+    /// [`Tile`]'s promise, with `rows <= MR`.
+    unsafe fn tile(self, rows: usize, tile: Tile);
+}
+
+/// An instruction set from its tile function. A ragged last block of rows goes by the smaller
+/// tiles, and a last panel that needs fewer vectors than its width is not computed whole.
+macro_rules! isa {
+    ($isa:ty, $tile:ident, rows: [$most:literal $(, $rows:literal)*], vectors: $vectors:literal) => {
+        impl Isa for $isa {
+            type S = Self;
+            const MR: usize = $most;
+            const NR: usize = $vectors * <Self as Simd>::F32_LANES;
+
+            #[inline(always)]
+            fn simd(self) -> Self {
+                self
+            }
+
+            isa!(tile $tile, $vectors, self, [$most $(, $rows)*]);
+        }
+    };
+    (tile $tile:ident, $vectors:literal, $self:ident, [$($rows:literal),+]) => {
+        #[inline(always)]
+        unsafe fn tile($self, mut rows: usize, mut tile: Tile) {
+            debug_assert!(rows <= Self::MR);
+            $(while rows >= $rows {
+                // SAFETY: the caller's, for the first of the rows that are left; a value of this
+                // type proves that the processor has the instructions.
+                unsafe {
+                    match tile.columns.div_ceil(lanes($self.simd())) {
+                        1 => tile::$tile::<$rows, 1>($self.simd(), tile),
+                        2 => tile::$tile::<$rows, 2>($self.simd(), tile),
+                        _ => tile::$tile::<$rows, $vectors>($self.simd(), tile),
+                    }
+                };
+                tile = tile.below($rows);
+                rows -= $rows;
+            })+
+        }
+    };
+}
+pub(crate) use isa;
+
+isa!(Scalar, portable, rows: [4, 2, 1], vectors: 8);
+#[cfg(target_arch = "x86_64")]
+isa!(V3, avx2, rows: [6, 4, 2, 1], vectors: 2);
+#[cfg(target_arch = "x86_64")]
+isa!(V4, avx512, rows: [8, 4, 2, 1], vectors: 3);
+
+/// Runs a block for `0..len` in steps of one vector: `$first` is the step's first element, `$count`
+/// the lane count, a constant, except in a shorter last step. A macro, because the compiler does
+/// not promise to inline a closure, and what is not inlined does not get the instructions.
+macro_rules! for_vectors {
+    ($simd:expr, $len:expr, |$first:ident, $count:ident| $body:block) => {{
+        let (len, lanes) = ($len, $crate::fused::simd::isa::lanes($simd));
+        let whole = len - len % lanes;
+        let mut $first = 0;
+        while $first < whole {
+            let $count = lanes;
+            $body
+            $first += lanes;
+        }
+        if whole < len {
+            let $count = len - whole;
+            $body
+        }
+    }};
+}
+pub(crate) use for_vectors;
+
+/// Floats in one vector.
+#[inline(always)]
+pub fn lanes<S: Simd>(_: S) -> usize {
+    S::F32_LANES
+}
+
+/// `row[first..first + count]` as a vector, zero beyond.
+#[inline(always)]
+pub fn load<S: Simd>(simd: S, row: &[f32], first: usize, count: usize) -> S::f32s {
+    let lanes = &row[first..first + count];
+    if count == S::F32_LANES { S::as_simd_f32s(lanes).0[0] } else { simd.partial_load_f32s(lanes) }
+}
+
+/// Writes the first `count` lanes to `row[first..first + count]`.
+#[inline(always)]
+pub fn store<S: Simd>(simd: S, row: &mut [f32], first: usize, count: usize, value: S::f32s) {
+    let lanes = &mut row[first..first + count];
+    if count == S::F32_LANES {
+        S::as_mut_simd_f32s(lanes).0[0] = value;
+    } else {
+        simd.partial_store_f32s(lanes, value);
+    }
+}

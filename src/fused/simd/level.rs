@@ -1,0 +1,190 @@
+//! Which instruction set runs, chosen once.
+
+use crate::fused::simd::isa::{Isa, Task};
+use candle_core::{Result, bail};
+use clap::ValueEnum;
+use pulp::{NullaryFnOnce, Scalar, Simd};
+use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+use crate::fused::simd::bf16::Bf16;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
+
+/// What the operands of the matrix products are rounded to; weights, sums and all else are float32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// float32 throughout
+    #[default]
+    F32,
+    /// operands rounded to bfloat16, sums in float32
+    Bf16,
+}
+
+impl Precision {
+    /// # Errors
+    /// bf16 on a processor without AVX512_BF16.
+    pub fn ensure_supported(self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self == Self::F32 || Self::bf16_supported(),
+            "--precision bf16 needs a processor with AVX512_BF16, and this one has none: leave it out"
+        );
+        Ok(())
+    }
+
+    /// Whether this processor multiplies bfloat16 (AVX512_BF16).
+    pub fn bf16_supported() -> bool {
+        Level::choose(Self::Bf16).is_ok()
+    }
+}
+
+/// Environment variable that overrides the detection: `avx512`, `avx2` or `portable`.
+pub const OVERRIDE: &str = "CHARGRU_SIMD";
+
+/// An instruction set this processor was seen to have.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// Plain Rust, vectorised by the compiler for the baseline of the target.
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(V3),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(V4),
+    /// AVX-512 whose products take bfloat16 operands and accumulate in float32.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Bf16),
+}
+
+impl Level {
+    /// The best level for `precision`, or the one that `CHARGRU_SIMD` names.
+    pub fn choose(precision: Precision) -> Result<Self> {
+        static FLOAT32: OnceLock<std::result::Result<Level, String>> = OnceLock::new();
+        match precision {
+            Precision::F32 => FLOAT32
+                .get_or_init(|| match std::env::var(OVERRIDE) {
+                    Ok(name) => Self::named(&name),
+                    Err(_) => Ok(Self::all().pop().unwrap_or(Self::Portable)),
+                })
+                .clone()
+                .map_err(candle_core::Error::Msg),
+            #[cfg(target_arch = "x86_64")]
+            Precision::Bf16 => match Bf16::try_new() {
+                Some(bf16) => Ok(Self::Avx512Bf16(bf16)),
+                None => bail!(
+                    "this processor has no AVX512_BF16, which --precision bf16 needs: use f32"
+                ),
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            Precision::Bf16 => {
+                bail!("--precision bf16 needs an x86-64 processor with AVX512_BF16: use f32")
+            }
+        }
+    }
+
+    fn named(name: &str) -> std::result::Result<Self, String> {
+        let wanted = match name {
+            "portable" => 0,
+            "avx2" => 1,
+            "avx512" => 2,
+            _ => {
+                return Err(format!("{OVERRIDE}={name} is none of avx512, avx2, portable"));
+            }
+        };
+        Self::all()
+            .get(wanted)
+            .copied()
+            .ok_or_else(|| format!("{OVERRIDE}={name}, but this processor does not have it"))
+    }
+
+    /// The float32 levels this processor has, slowest first: portable, AVX2, AVX-512.
+    pub fn all() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(v3) = V3::try_new() {
+            levels.push(Self::Avx2(v3));
+            levels.extend(V4::try_new().map(Self::Avx512));
+        }
+        levels
+    }
+
+    /// Runs `task` compiled for this level.
+    pub fn run<K: Task>(self, task: K) -> K::Output {
+        match self {
+            Self::Portable => Scalar.vectorize(Bound(Scalar, task)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(v3) => v3.vectorize(Bound(v3, task)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(v4) => v4.vectorize(Bound(v4, task)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(bf16) => bf16.simd().vectorize(Bound(bf16, task)),
+        }
+    }
+
+    /// Columns in one packed panel of weights.
+    pub fn panel_width(self) -> usize {
+        self.run(PanelWidth)
+    }
+
+    /// Rows the product kernel takes at a time: batches split at multiples of it.
+    pub fn tile_rows(self) -> usize {
+        self.run(TileRows)
+    }
+
+    /// Elements that share one 32-bit word of a product's operands: 2 in bfloat16.
+    pub fn word(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+struct Bound<I, K>(I, K);
+
+impl<I: Isa, K: Task> NullaryFnOnce for Bound<I, K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn call(self) -> K::Output {
+        self.1.run(self.0)
+    }
+}
+
+struct PanelWidth;
+impl Task for PanelWidth {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, _: I) -> usize {
+        I::NR
+    }
+}
+
+struct TileRows;
+impl Task for TileRows {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, _: I) -> usize {
+        I::MR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_go_by_name_and_a_missing_one_is_an_error() {
+        assert!(matches!(Level::named("portable"), Ok(Level::Portable)));
+        for (name, position) in [("avx2", 1), ("avx512", 2)] {
+            assert_eq!(Level::named(name).is_ok(), Level::all().len() > position, "{name}");
+        }
+        let error = Level::named("sse").unwrap_err();
+        assert!(error.contains("avx512, avx2, portable"), "{error}");
+    }
+}

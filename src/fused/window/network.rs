@@ -1,0 +1,84 @@
+//! A network over a window: embedding, layers, readout.
+
+use crate::fused::mask::Mask;
+use crate::fused::readout::Readout;
+use crate::fused::rnn::cells::Cell;
+use crate::fused::rnn::layer::LayerSpec;
+use crate::fused::rnn::sizes::Direction;
+use crate::fused::rnn::weights::LayerWeights;
+use crate::fused::simd::level::{Level, Precision};
+use crate::fused::window::stack::{Stack, insert};
+use crate::fused::workspace::Workspace;
+use candle_core::{Result, Tensor, backprop::GradStore};
+use std::mem::take;
+
+/// A network, and a window of text for it.
+pub struct Window<'a> {
+    pub cell: Cell,
+    pub precision: Precision,
+    /// `[V, E]`
+    pub embedding: &'a Tensor,
+    /// From the lowest to the highest, each with a workspace of its own.
+    pub layers: Vec<(&'a LayerWeights, &'a Workspace)>,
+    /// Weight `[V, H]` and bias `[V]`.
+    pub readout: (&'a Tensor, &'a Tensor, &'a Workspace),
+    /// `[T, B]` of u32
+    pub ids: &'a Tensor,
+    /// `[T, B]` of u32
+    pub targets: &'a Tensor,
+    /// `[T, B]` of u8: the state entering a step is zero where it is not 0.
+    pub resets: Option<&'a Tensor>,
+    /// One for each layer, `[S, B, H]`.
+    pub state: &'a [Tensor],
+    /// None, or one for each layer's hidden sequence, of T·B·H values.
+    pub masks: &'a [Mask],
+}
+
+/// What a window gives.
+pub struct Gradients {
+    /// Mean cross-entropy, in nats.
+    pub loss: f32,
+    /// By weight. Nothing flows into the state.
+    pub grads: GradStore,
+    /// The state after the window, one for each layer, `[S, B, H]`.
+    pub state: Vec<Tensor>,
+}
+
+impl Window<'_> {
+    /// Runs the window forward and backward.
+    ///
+    /// # Errors
+    /// Shapes, dtypes or devices that do not fit, an id outside the vocabulary, a precision that this
+    /// processor does not have.
+    pub fn gradients(&self) -> Result<Gradients> {
+        let level = Level::choose(self.precision)?;
+        let stack = Stack {
+            spec: LayerSpec { cell: self.cell, direction: Direction::Forward, level },
+            embedding: self.embedding,
+            layers: &self.layers,
+            ids: self.ids,
+            resets: self.resets,
+            state: self.state,
+            masks: self.masks,
+        };
+        let mut runs = stack.forward()?;
+        let state = runs.state()?;
+
+        let mut grads = GradStore::default();
+        let (weight, bias, workspace) = self.readout;
+        let mut buffers = workspace.begin();
+        let mut grad = take(&mut buffers.grad_source);
+        let readout = Readout::new(level, runs.shape(), weight, bias, self.targets)?;
+        let hidden = runs.output();
+        let loss = readout.forward(hidden, &mut buffers)?;
+        let [of_weight, of_bias] =
+            readout.backward(hidden, 1.0, grad.resized(hidden.len()), &mut buffers)?;
+        insert(&mut grads, weight, of_weight)?;
+        insert(&mut grads, bias, of_bias)?;
+
+        buffers.grad_source = stack.backward(&mut runs, grad, &mut grads)?;
+        workspace.finish(buffers);
+        stack.finish(runs);
+        Ok(Gradients { loss, grads, state })
+    }
+}

@@ -1,0 +1,117 @@
+//! The cells' equations in plain tensor operations: the reference. It runs on every device,
+//! candle differentiates it, and `fused` is tested against it.
+
+use candle_core::{D, IndexOp, Result, Tensor, bail};
+use candle_nn::ops::sigmoid;
+
+use crate::fused::{Cell, LayerWeights};
+
+/// What a layer reads.
+pub(super) enum Input<'a> {
+    /// [T, B, I]: the layer below.
+    Sequence(&'a Tensor),
+    /// The first layer: ids [T, B] and the table [V, E] that embeds them.
+    Embedded { ids: &'a Tensor, table: &'a Tensor },
+}
+
+impl Input<'_> {
+    /// [T, B, I], looked up where need be.
+    pub(super) fn sequence(&self) -> Result<Tensor> {
+        match self {
+            Self::Sequence(input) => Ok((*input).clone()),
+            Self::Embedded { ids, table } => {
+                let (steps, batch) = ids.dims2()?;
+                table.index_select(&ids.flatten_all()?, 0)?.reshape((steps, batch, ()))
+            }
+        }
+    }
+}
+
+/// One layer over a window.
+///
+/// `input` [T, B, I], `state` [S, B, H] with S = 2 for an LSTM (h, then c) and 1 elsewhere,
+/// `resets` [T, B] of 0 and 1: where it is 1, the state that enters that step is zero.
+/// Returns the hidden sequence [T, B, H] and the final state [S, B, H].
+pub fn sequence(
+    cell: Cell,
+    input: &Tensor,
+    weights: &LayerWeights,
+    state: &Tensor,
+    resets: Option<&Tensor>,
+) -> Result<(Tensor, Tensor)> {
+    let (steps, batch, width) = input.dims3()?;
+    let projected = input
+        .reshape((steps * batch, width))?
+        .matmul(&weights.weight_ih.t()?)?
+        .broadcast_add(&weights.bias_ih)?
+        .reshape((steps, batch, ()))?;
+    // 1 where the state is kept, [T, B, 1].
+    let kept = match resets {
+        Some(resets) => Some(resets.to_dtype(input.dtype())?.affine(-1.0, 1.0)?.unsqueeze(2)?),
+        None => None,
+    };
+    let mut states: Vec<Tensor> = (0..cell.states()).map(|s| state.i(s)).collect::<Result<_>>()?;
+    let mut hidden = Vec::with_capacity(steps);
+    for t in 0..steps {
+        if let Some(kept) = &kept {
+            for s in &mut states {
+                *s = s.broadcast_mul(&kept.i(t)?)?;
+            }
+        }
+        states = step(cell, &projected.i(t)?, weights, &states)?;
+        hidden.push(states[0].clone());
+    }
+    Ok((Tensor::stack(&hidden, 0)?, Tensor::stack(&states, 0)?))
+}
+
+/// One time step: `projected` is W_ih x + b_ih [B, G·H]; takes and gives h [B, H] (LSTM: h and c).
+fn step(
+    cell: Cell,
+    projected: &Tensor,
+    weights: &LayerWeights,
+    states: &[Tensor],
+) -> Result<Vec<Tensor>> {
+    let h = &states[0];
+    let size = h.dim(D::Minus1)?;
+    let block = |x: &Tensor, first: usize, count: usize| x.narrow(1, first * size, count * size);
+    let weight_hh = || match &weights.weight_hh {
+        Some(weight) => Ok(weight),
+        None => bail!("a {cell} needs a weight_hh, but the layer has none"),
+    };
+    let recurrent = |h: &Tensor| -> Result<Tensor> {
+        let product = h.matmul(&weight_hh()?.t()?)?;
+        match &weights.bias_hh {
+            Some(bias) => product.broadcast_add(bias),
+            None => Ok(product),
+        }
+    };
+    match cell {
+        Cell::Gru => {
+            let gate_rows = weight_hh()?.narrow(0, 0, 2 * size)?;
+            let candidate_rows = weight_hh()?.narrow(0, 2 * size, size)?;
+            let gates = sigmoid(&(block(projected, 0, 2)? + h.matmul(&gate_rows.t()?)?)?)?;
+            let (r, z) = (block(&gates, 0, 1)?, block(&gates, 1, 1)?);
+            let n = (block(projected, 2, 1)? + (r * h)?.matmul(&candidate_rows.t()?)?)?.tanh()?;
+            // h' = (1 - z) h + z n
+            Ok(vec![((h + (&z * n)?)? - (z * h)?)?])
+        }
+        Cell::GruResetAfter => {
+            let from_h = recurrent(h)?;
+            let gates = sigmoid(&(block(projected, 0, 2)? + block(&from_h, 0, 2)?)?)?;
+            let (r, z) = (block(&gates, 0, 1)?, block(&gates, 1, 1)?);
+            let n = (block(projected, 2, 1)? + (r * block(&from_h, 2, 1)?)?)?.tanh()?;
+            // h' = (1 - z) n + z h
+            Ok(vec![((&n + (&z * h)?)? - (z * &n)?)?])
+        }
+        Cell::Lstm => {
+            let sums = (projected + recurrent(h)?)?;
+            let i = sigmoid(&block(&sums, 0, 1)?)?;
+            let f = sigmoid(&block(&sums, 1, 1)?)?;
+            let g = block(&sums, 2, 1)?.tanh()?;
+            let o = sigmoid(&block(&sums, 3, 1)?)?;
+            let c = ((f * &states[1])? + (i * g)?)?;
+            Ok(vec![(o * c.tanh()?)?, c])
+        }
+        Cell::Rnn => Ok(vec![(projected + recurrent(h)?)?.tanh()?]),
+    }
+}

@@ -1,0 +1,178 @@
+//! A network prepared for inference, and texts that are read with it side by side.
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, bail};
+
+use crate::fused;
+use crate::model::network::Network;
+use crate::model::state::State;
+
+/// A network's weights as they were when it was packed, shared by any number of sessions on any
+/// thread. A clone copies no numbers.
+#[derive(Clone)]
+pub struct PackedNetwork(Weights);
+
+#[derive(Clone)]
+enum Weights {
+    Reference(Network),
+    Cpu(Arc<fused::PackedNetwork>),
+}
+
+/// The states of some texts, one row each, over the weights of a [`PackedNetwork`]. What a row
+/// computes does not depend on the rows beside it.
+pub struct Session(Rows);
+
+enum Rows {
+    Reference { network: Network, state: State, logits: Vec<f32> },
+    Cpu(fused::Session),
+}
+
+impl PackedNetwork {
+    pub(super) fn reference(network: Network) -> Self {
+        Self(Weights::Reference(network))
+    }
+
+    pub(super) fn cpu(network: fused::PackedNetwork) -> Self {
+        Self(Weights::Cpu(Arc::new(network)))
+    }
+
+    /// V: ids that the network reads and predicts.
+    pub fn vocab(&self) -> usize {
+        match &self.0 {
+            Weights::Reference(network) => network.config().vocab,
+            Weights::Cpu(network) => network.vocab(),
+        }
+    }
+
+    /// `rows` texts, each at the state before any text.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn session(&self, rows: usize) -> Result<Session> {
+        Ok(Session(match &self.0 {
+            Weights::Cpu(network) => Rows::Cpu(fused::Session::new(Arc::clone(network), rows)),
+            Weights::Reference(network) => Rows::Reference {
+                state: State::zeros(network.config(), rows, network.device())?,
+                logits: vec![0.0; rows * network.config().vocab],
+                network: network.clone(),
+            },
+        }))
+    }
+}
+
+impl Session {
+    /// How many texts are read side by side.
+    pub fn rows(&self) -> usize {
+        match &self.0 {
+            Rows::Cpu(session) => session.rows(),
+            Rows::Reference { network, logits, .. } => logits.len() / network.config().vocab,
+        }
+    }
+
+    /// Reads one id a row; returns the logits of each row's next id, [rows, V].
+    ///
+    /// # Errors
+    /// Another number of ids than rows, an id outside V; the state then is as before.
+    pub fn step(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        let rows = self.rows();
+        match &mut self.0 {
+            Rows::Cpu(session) => session.step(ids),
+            Rows::Reference { network, state, logits } => {
+                let vocab = network.config().vocab;
+                if ids.len() != rows {
+                    bail!("a session of {rows} rows was given {} ids", ids.len());
+                }
+                if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+                    bail!("id {id} is outside the vocabulary of {vocab}");
+                }
+                if rows > 0 {
+                    let ids = Tensor::from_slice(ids, (1, rows), network.device())?;
+                    let (hidden, next) = network.forward(&ids, state, None, None)?;
+                    *logits = network.last_logits(&hidden)?.flatten_all()?.to_vec1()?;
+                    *state = next.detach();
+                }
+                Ok(logits)
+            }
+        }
+    }
+
+    /// Row i becomes a copy of what row `rows[i]` was: rows leave, branch, or change places.
+    ///
+    /// # Errors
+    /// A row that is not there; the session then is as before.
+    pub fn select(&mut self, rows: &[usize]) -> Result<()> {
+        let count = self.rows();
+        match &mut self.0 {
+            Rows::Cpu(session) => session.select(rows),
+            Rows::Reference { network, state, logits } => {
+                if let Some(row) = rows.iter().find(|&&row| row >= count) {
+                    bail!("row {row} was selected from a session of {count}");
+                }
+                *state = match rows {
+                    [] => State::zeros(network.config(), 0, network.device())?,
+                    rows => state.select(rows)?,
+                };
+                logits.resize(rows.len() * network.config().vocab, 0.0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a row at the state before any text, as the last one.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn push(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Rows::Cpu(session) => session.push(),
+            Rows::Reference { network, state, logits } => {
+                let row = State::zeros(network.config(), 1, network.device())?;
+                if logits.is_empty() {
+                    *state = row;
+                } else {
+                    for (layer, row) in state.layers.iter_mut().zip(&row.layers) {
+                        *layer = Tensor::cat(&[&*layer, row], 1)?;
+                    }
+                }
+                logits.resize(logits.len() + network.config().vocab, 0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of every row.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn state(&self) -> Result<State> {
+        match &self.0 {
+            Rows::Cpu(session) => Ok(State { layers: session.state()? }),
+            Rows::Reference { state, .. } => Ok(state.clone()),
+        }
+    }
+
+    /// Sets the state of every row, as [`Session::state`] gives it.
+    ///
+    /// # Errors
+    /// Another number of layers or of rows.
+    pub fn set_state(&mut self, given: &State) -> Result<()> {
+        match &mut self.0 {
+            Rows::Cpu(session) => session.set_state(&given.layers),
+            Rows::Reference { state, .. } => {
+                let shapes = |state: &State| -> Vec<Vec<usize>> {
+                    state.layers.iter().map(|layer| layer.dims().to_vec()).collect()
+                };
+                if shapes(state) != shapes(given) {
+                    bail!(
+                        "a session of {:?} was given the state {:?}",
+                        shapes(state),
+                        shapes(given)
+                    );
+                }
+                *state = given.detach();
+                Ok(())
+            }
+        }
+    }
+}

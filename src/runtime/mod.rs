@@ -1,0 +1,7 @@
+//! The process and its threads. Imports nothing of the crate.
+
+mod pool;
+mod process;
+
+pub use pool::on_pool;
+pub use process::prepare_process;

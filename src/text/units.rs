@@ -1,0 +1,48 @@
+//! What one id stands for, and what one document is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What one id stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Units {
+    /// one Unicode character
+    #[default]
+    Chars,
+    /// one byte of UTF-8: V is 256, and any text can be read and written
+    Bytes,
+}
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Chars => "chars",
+            Self::Bytes => "bytes",
+        })
+    }
+}
+
+/// How a corpus is divided into documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Documents {
+    /// none: the corpus is one long text
+    #[default]
+    Off,
+    /// every line that is not empty, without its newline
+    Lines,
+    /// every file that is not empty
+    Files,
+}
+
+impl fmt::Display for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Off => "off",
+            Self::Lines => "lines",
+            Self::Files => "files",
+        })
+    }
+}
