@@ -5,16 +5,21 @@
 //! the number of layers. `ids` are u32 tensors, time-major [T, B]; a hidden sequence is [T, B, H];
 //! the state of a layer is h [B, H] (an LSTM has also c). A loss is in nats per id.
 //!
-//! The layers, each of which uses only those below it:
+//! The modules, from the highest to the lowest (tests/module_map.rs holds the last column):
 //!
-//! | module | what it owns |
-//! |---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints |
-//! | [`train`], [`generate`] | the training loop, which emits events · logits to ids to text |
-//! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state |
-//! | [`model`] | configuration, cells as plain tensor operations, layers, network, state |
-//! | [`fused`] | the same cells with hand-written backward passes, fast on a CPU |
-//! | [`text`] | files → text → ids → streams or documents |
+//! | module | what it owns | may import |
+//! |---|---|---|
+//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, evaluate, generate, model, data, text, runtime, error |
+//! | [`train`] | the training loop, which emits events | checkpoint, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
+//! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | model, data, text, error |
+//! | [`evaluate`] | how well a network predicts a text | model, data, text, error |
+//! | [`generate`] | logits to ids to text | model, text, error |
+//! | [`model`] | the network: configuration, weights, state; the cells in tensor operations | fused, error |
+//! | [`data`] | ids to what training and evaluation read | text, error |
+//! | [`text`] | files to text to ids | error |
+//! | [`fused`] | the cells with hand-written backward passes, fast on a CPU | nothing |
+//! | [`runtime`] | settings of the process, its threads | nothing |
+//! | `error` | what can go wrong | nothing |
 //!
 //! ```
 //! use chargru::generate::{GenerateConfig, Generator};

@@ -3,6 +3,7 @@
 mod adamw;
 mod command_line;
 mod crash;
+mod module_map;
 mod network;
 mod resume;
 mod support;

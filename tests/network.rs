@@ -11,13 +11,6 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::support::reference;
 
-const CELLS: [(Cell, &str); 4] = [
-    (Cell::Gru, "gru"),
-    (Cell::GruResetAfter, "gru_reset_after"),
-    (Cell::Lstm, "lstm"),
-    (Cell::Rnn, "rnn"),
-];
-
 /// Which implementation runs a network.
 #[derive(Clone, Copy, Debug)]
 enum By {
@@ -42,8 +35,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn load(cell: Cell, name: &str) -> Result<Self> {
-        let path = reference(&format!("{name}.safetensors"));
+    fn load(cell: Cell) -> Result<Self> {
+        let path = reference(&format!("{}.safetensors", cell.name().replace('-', "_")));
         let tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
         let config = ModelConfig {
             cell,
@@ -116,8 +109,8 @@ fn close(what: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
 
 #[test]
 fn agrees_with_pytorch() -> Result<()> {
-    for (cell, name) in CELLS {
-        let fixture = Fixture::load(cell, name)?;
+    for cell in Cell::ALL {
+        let fixture = Fixture::load(cell)?;
         for by in [By::Reference, By::Fastest] {
             fixture.check(by, "")?;
             fixture.check(by, "resets.")?;
@@ -148,7 +141,7 @@ fn fresh(cell: Cell, by: By, tie_weights: bool) -> (VarMap, Network) {
 fn agrees_with_finite_differences() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
     let targets = Tensor::new(&[[1u32, 4], [2, 0], [4, 4], [0, 3]], &Device::Cpu)?;
-    for (cell, _) in CELLS {
+    for cell in Cell::ALL {
         for (by, tied) in [(By::Reference, false), (By::Fastest, false), (By::Fastest, true)] {
             let (weights, network) = fresh(cell, by, tied);
             let state = State::zeros(network.config(), 2, &Device::Cpu)?;
@@ -191,7 +184,7 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
     let resets = Tensor::new(&[[0u8, 1], [0, 0], [1, 0], [0, 0]], &Device::Cpu)?;
     let dropout = |step| Dropout { probability: 0.25, seed: 5, step };
     let numbers = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-    for (cell, _) in CELLS {
+    for cell in Cell::ALL {
         for (tied, resets, drops, steps) in [
             (false, None, false, 4),
             (true, Some(&resets), true, 4),
@@ -230,7 +223,7 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
 #[test]
 fn carries_the_state_across_windows() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
-    for (cell, _) in CELLS {
+    for cell in Cell::ALL {
         for by in [By::Reference, By::Fastest] {
             let (_weights, network) = fresh(cell, by, false);
             let zero = State::zeros(network.config(), 2, &Device::Cpu)?;

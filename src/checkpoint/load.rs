@@ -2,7 +2,7 @@
 //! a checked checkpoint or an error that names the file.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -14,7 +14,6 @@ use crate::checkpoint::atomic::existing;
 use crate::checkpoint::format::{
     CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
 };
-use crate::fused;
 use crate::model::{Network, var_map};
 use crate::text::Tokenizer;
 
@@ -106,22 +105,29 @@ fn broken(path: &Path) -> String {
 }
 
 fn read_text_file(path: &Path) -> Result<Vec<u8>> {
-    let length =
-        fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    read_file(path, MAX_TEXT_FILE)
+}
+
+/// The bytes of a regular file of at most `most` bytes. Reading anything else, a pipe or a terminal,
+/// might never end.
+fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let cannot_read = || format!("cannot read {}", path.display());
+    let file = fs::metadata(path).with_context(cannot_read)?;
+    ensure!(file.is_file(), "cannot read {}: it is not a regular file", path.display());
     ensure!(
-        length <= MAX_TEXT_FILE,
-        "{} has {length} bytes, more than any checkpoint's ({MAX_TEXT_FILE})",
-        path.display()
+        file.len() <= most,
+        "{} has {} bytes, more than any checkpoint's ({most})",
+        path.display(),
+        file.len()
     );
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    fs::read(path).with_context(cannot_read)
 }
 
 fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_file(path, u64::MAX)?;
     let read = || -> Result<HashMap<String, Tensor>> {
-        ensure!(file.metadata()?.len() > 0, "it is empty");
-        let mapped = fused::map_file(&file)?;
-        let tensors = SafeTensors::deserialize(&mapped)
+        ensure!(!bytes.is_empty(), "it is empty");
+        let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| anyhow!("no whole safetensors file: {error}"))?;
         tensors
             .iter()

@@ -16,16 +16,9 @@ mod train;
 
 use std::process::ExitCode;
 
+use crate::cli::output::Outcome;
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-
-/// Why a command ended, where it ended without an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Done,
-    /// By a signal, of this number.
-    Interrupted(i32),
-}
 
 /// Learns to write like a text it is shown, one character at a time.
 #[derive(Parser)]

@@ -4,6 +4,14 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 
+/// Why a command ended, where it ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// By a signal, of this number.
+    Interrupted(i32),
+}
+
 /// Writes text to stdout and flushes it, so that it appears as it comes.
 pub(crate) fn emit(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();

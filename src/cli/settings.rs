@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::wrong;
-use crate::fused::Precision;
+use crate::model::Precision;
 use crate::model::{Cell, ModelConfig};
 use crate::text::{Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions};
 use crate::train::{DataConfig, Job, Schedule, TrainConfig};

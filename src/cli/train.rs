@@ -9,11 +9,11 @@ use clap::Args;
 
 use crate::checkpoint::{Checkpoint, Existing, RunFolder};
 use crate::cli::args::{checked, wrong};
-use crate::cli::output::{bits, emit, grouped};
+use crate::cli::output::{Outcome, bits, emit, grouped};
 use crate::cli::progress::Progress;
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
-use crate::cli::{Outcome, checkpoint, device};
+use crate::cli::{checkpoint, device};
 use crate::generate::{GenerateConfig, Generator};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};

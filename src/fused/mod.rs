@@ -8,22 +8,24 @@
 //! network of their own of these layers calls [`RecurrentLayer`] and [`readout_loss`], which are
 //! candle ops. Both run the same passes and give the same bits.
 //!
-//! | room | what it owns |
-//! |---|---|
-//! | `simd` | what is written once per instruction set: vectors, the product's innermost loop |
-//! | `gemm` | matrix products and sums on slices |
-//! | `tensors`, `mask`, `optimizer` | candle tensors as slices · dropout's mask · AdamW, gradient norm |
-//! | `workspace` | buffers that are kept from pass to pass |
-//! | `rnn` | one recurrent layer over a window, on slices; its cells |
-//! | `readout` | logits, softmax and cross-entropy, on slices |
-//! | `autograd` | the two as candle ops |
-//! | `window` | loss and gradients of a network over a window, without candle's graph |
-//! | `inference` | one time step at a time, without gradients |
+//! | room | what it owns | may import |
+//! |---|---|---|
+//! | `inference` | one time step at a time, without gradients | rnn, gemm, simd, tensors |
+//! | `window` | loss and gradients of a network over a window, without candle's graph | rnn, readout, workspace, mask, gemm, simd, tensors |
+//! | `autograd` | a layer, and the readout, as candle ops | rnn, readout, workspace, simd, tensors |
+//! | `readout` | logits, softmax and cross-entropy, on slices | workspace, gemm, simd, tensors, parallel |
+//! | `rnn` | one recurrent layer over a window, on slices; its cells | workspace, gemm, simd, tensors, parallel |
+//! | `workspace` | buffers that are kept from pass to pass | gemm, simd |
+//! | `optimizer` | AdamW and the norm of a gradient | tensors, parallel |
+//! | `gemm` | matrix products and sums on slices | simd, parallel |
+//! | `mask` | dropout's mask | parallel |
+//! | `tensors` | candle tensors as slices, checked | nothing |
+//! | `simd` | what is written once per instruction set: vectors, the product's innermost loop | nothing |
+//! | `parallel` | work shared among threads | nothing |
 
 mod autograd;
 mod gemm;
 mod inference;
-mod mapped;
 mod mask;
 mod optimizer;
 mod readout;
@@ -40,7 +42,6 @@ pub use autograd::sequence::{Input, RecurrentLayer};
 pub use gemm::speed::product_speed;
 pub use inference::packed::PackedNetwork;
 pub use inference::session::Session;
-pub use mapped::map_file;
 pub use mask::Mask;
 pub use optimizer::{AdamWStep, adamw, squared_norm};
 pub use rnn::cells::Cell;

@@ -2,10 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::fused::{self, Cell, Mask, PackedNetwork, Precision, RecurrentLayer, Window, Workspace};
+use crate::fused::{self, Cell, Mask, Precision, RecurrentLayer, Window, Workspace};
 use crate::model::config::ModelConfig;
 use crate::model::dropout::Dropout;
-use crate::model::network::Gradients;
 use crate::model::reference::Input;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
@@ -77,7 +76,7 @@ impl Cpu {
         state: &State,
         resets: Option<&Tensor>,
         dropout: Option<Dropout>,
-    ) -> Result<Gradients> {
+    ) -> Result<fused::Gradients> {
         let count = ids.elem_count() * config.hidden;
         let masks: Vec<Mask> = dropout
             .filter(|dropout| dropout.probability > 0.0)
@@ -97,14 +96,6 @@ impl Cpu {
             state: &state.layers,
             masks: &masks,
         };
-        let fused::Gradients { loss, grads, state } = window.gradients()?;
-        Ok(Gradients { loss, grads, state: State { layers: state } })
-    }
-
-    /// The weights packed for inference.
-    pub(super) fn pack(config: &ModelConfig, weights: &NetworkWeights) -> Result<PackedNetwork> {
-        let layers: Vec<_> = weights.layers.iter().collect();
-        let NetworkWeights { embedding, readout_weight, readout_bias, .. } = weights;
-        PackedNetwork::new(config.cell, embedding, &layers, readout_weight, readout_bias)
+        window.gradients()
     }
 }

@@ -4,13 +4,11 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, IndexOp, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::fused::Precision;
+use crate::fused::{self, Precision};
 use crate::model::backend::Backend;
 use crate::model::config::ModelConfig;
-use crate::model::cpu::Cpu;
 use crate::model::dropout::Dropout;
 use crate::model::reference::{self, Input};
-use crate::model::session::PackedNetwork;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
 
@@ -59,15 +57,9 @@ impl Network {
         Self { backend: Backend::Reference, ..self.clone() }
     }
 
-    /// Its weights as they are now, prepared for inference in float32.
-    ///
-    /// # Errors
-    /// An instruction set, named by `CHARGRU_SIMD`, that this processor does not have.
-    pub fn pack(&self) -> Result<PackedNetwork> {
-        match &self.backend {
-            Backend::Reference => Ok(PackedNetwork::reference(self.clone())),
-            Backend::Cpu(_) => Ok(PackedNetwork::cpu(Cpu::pack(&self.config, &self.weights)?)),
-        }
+    /// Which implementation runs it.
+    pub(super) fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -158,7 +150,9 @@ impl Network {
     ) -> Result<Gradients> {
         if let Backend::Cpu(cpu) = &self.backend {
             let window = (ids, targets);
-            return cpu.gradients(&self.config, &self.weights, window, state, resets, dropout);
+            let fused::Gradients { loss, grads, state } =
+                cpu.gradients(&self.config, &self.weights, window, state, resets, dropout)?;
+            return Ok(Gradients { loss, grads, state: State { layers: state } });
         }
         let (hidden, state) = self.forward(ids, &state.detach(), resets, dropout)?;
         let loss = self.loss(&hidden, targets)?;

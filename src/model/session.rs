@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor, bail};
 
 use crate::fused;
+use crate::model::backend::Backend;
 use crate::model::network::Network;
 use crate::model::state::State;
 
@@ -28,15 +29,27 @@ enum Rows {
     Cpu(fused::Session),
 }
 
+impl Network {
+    /// Its weights as they are now, prepared for inference in float32.
+    ///
+    /// # Errors
+    /// An instruction set, named by `CHARGRU_SIMD`, that this processor does not have.
+    pub fn pack(&self) -> Result<PackedNetwork> {
+        let weights = self.weights();
+        Ok(PackedNetwork(match self.backend() {
+            Backend::Reference => Weights::Reference(self.clone()),
+            Backend::Cpu(_) => Weights::Cpu(Arc::new(fused::PackedNetwork::new(
+                self.config().cell,
+                &weights.embedding,
+                &weights.layers.iter().collect::<Vec<_>>(),
+                &weights.readout_weight,
+                &weights.readout_bias,
+            )?)),
+        }))
+    }
+}
+
 impl PackedNetwork {
-    pub(super) fn reference(network: Network) -> Self {
-        Self(Weights::Reference(network))
-    }
-
-    pub(super) fn cpu(network: fused::PackedNetwork) -> Self {
-        Self(Weights::Cpu(Arc::new(network)))
-    }
-
     /// V: ids that the network reads and predicts.
     pub fn vocab(&self) -> usize {
         match &self.0 {
