@@ -2,7 +2,7 @@
 //! a checked checkpoint or an error that names the file.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -14,7 +14,6 @@ use crate::checkpoint::atomic::existing;
 use crate::checkpoint::format::{
     CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
 };
-use crate::fused;
 use crate::model::{Network, var_map};
 use crate::text::Tokenizer;
 
@@ -117,11 +116,10 @@ fn read_text_file(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let read = || -> Result<HashMap<String, Tensor>> {
-        ensure!(file.metadata()?.len() > 0, "it is empty");
-        let mapped = fused::map_file(&file)?;
-        let tensors = SafeTensors::deserialize(&mapped)
+        ensure!(!bytes.is_empty(), "it is empty");
+        let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| anyhow!("no whole safetensors file: {error}"))?;
         tensors
             .iter()

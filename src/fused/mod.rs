@@ -23,7 +23,6 @@
 mod autograd;
 mod gemm;
 mod inference;
-mod mapped;
 mod mask;
 mod optimizer;
 mod readout;
@@ -40,7 +39,6 @@ pub use autograd::sequence::{Input, RecurrentLayer};
 pub use gemm::speed::product_speed;
 pub use inference::packed::PackedNetwork;
 pub use inference::session::Session;
-pub use mapped::map_file;
 pub use mask::Mask;
 pub use optimizer::{AdamWStep, adamw, squared_norm};
 pub use rnn::cells::Cell;

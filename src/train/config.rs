@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::fused::Precision;
+use crate::model::Precision;
 use crate::train::adamw::AdamWConfig;
 use crate::train::schedule::Schedule;
 
