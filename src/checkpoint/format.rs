@@ -1,14 +1,12 @@
 //! What the files of a checkpoint folder hold.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Cursor;
+use crate::data::{CorpusRecord, Cursor};
 use crate::model::ModelConfig;
-use crate::text::{Documents, ReadOptions, Tokenizer, Units};
+use crate::text::Tokenizer;
 
 pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";
@@ -53,24 +51,6 @@ impl Config {
         config.model.validate().context("its model is impossible")?;
         Ok(config)
     }
-}
-
-/// The text a model was trained on, so that it can be found and recognised again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CorpusRecord {
-    pub name: String,
-    /// Empty for the text that ships inside the program.
-    pub paths: Vec<PathBuf>,
-    #[serde(flatten)]
-    pub read: ReadOptions,
-    pub units: Units,
-    pub documents: Documents,
-    /// Of the normalised text.
-    pub sha256: String,
-    pub characters: usize,
-    /// The share at the end that validates, and the seed that orders documents before the cut.
-    pub val_fraction: f64,
-    pub split_seed: u64,
 }
 
 /// How far a run has come. Losses are nats per id.

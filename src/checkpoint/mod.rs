@@ -7,9 +7,7 @@ mod load;
 mod run;
 mod save;
 
-pub use format::{
-    Config, CorpusRecord, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState,
-};
+pub use format::{Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState};
 pub use load::Checkpoint;
 pub use run::{Existing, RunFolder, newest_run, read_metrics};
 pub use save::{save, tensors_to_bytes};

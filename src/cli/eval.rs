@@ -9,9 +9,8 @@ use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::output::{bits, emit, grouped};
-use crate::data::{Evaluation, READING_WINDOW};
+use crate::data::{DataConfig, Evaluation, Part, READING_WINDOW, part_of_corpus};
 use crate::evaluate::evaluate;
-use crate::train::{DataConfig, Part, text_to_evaluate};
 
 #[derive(Args)]
 pub(crate) struct EvalArgs {
@@ -71,7 +70,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     let name = corpus.name().to_string();
     let tokenizer = &checkpoint.tokenizer;
-    let text = text_to_evaluate(corpus, record, tokenizer, part)?;
+    let text = part_of_corpus(corpus, record, tokenizer, part)?;
     let text = Evaluation::new(text, READING_WINDOW)?;
     let result = evaluate(&checkpoint.network(&device)?, &text, tokenizer)?;
     let nats = result.nats_per_id();

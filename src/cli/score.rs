@@ -10,7 +10,7 @@ use crate::checkpoint::tensors_to_bytes;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::output::{bits, emit};
-use crate::evaluate::{Reading, read_through};
+use crate::evaluate::{TextScore, score_text};
 use crate::text::Corpus;
 
 #[derive(Args)]
@@ -49,12 +49,12 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     let text = read(&args.file, &checkpoint.config.corpus.read)?;
     let ids = tokenizer.encode(&text)?;
     let network = checkpoint.network(&device)?;
-    let reading = read_through(&network, tokenizer, &ids, args.logits.is_some())?;
-    if let (Some(path), Some(logits)) = (&args.logits, &reading.logits) {
+    let score = score_text(&network, tokenizer, &ids, args.logits.is_some())?;
+    if let (Some(path), Some(logits)) = (&args.logits, &score.logits) {
         let bytes = tensors_to_bytes(&[("logits".to_string(), logits.clone())])?;
         std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for span in spans(args.per, &ids, &reading, |id| tokenizer.bytes_of(id)) {
+    for span in spans(args.per, &ids, &score, |id| tokenizer.bytes_of(id)) {
         emit(&span.render(args.json))?;
     }
     Ok(())
@@ -90,12 +90,12 @@ impl Span {
 fn spans<'a>(
     per: Per,
     ids: &[u32],
-    reading: &Reading,
+    score: &TextScore,
     bytes_of: impl Fn(u32) -> &'a [u8],
 ) -> Vec<Span> {
     let mut all = Vec::new();
     let mut span = Span::default();
-    for (&id, nats) in ids.iter().zip(&reading.nats) {
+    for (&id, nats) in ids.iter().zip(&score.nats) {
         let bytes = bytes_of(id);
         span.bytes.extend_from_slice(bytes);
         if let Some(nats) = nats {

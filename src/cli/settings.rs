@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::wrong;
-use crate::model::Precision;
-use crate::model::{Cell, ModelConfig};
+use crate::data::DataConfig;
+use crate::model::{Cell, ModelConfig, Precision};
 use crate::text::{Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions};
-use crate::train::{DataConfig, Job, Schedule, TrainConfig};
+use crate::train::{Job, Schedule, TrainConfig};
 
 /// Sizes that go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

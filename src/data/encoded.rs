@@ -89,3 +89,59 @@ impl EncodedText {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::text::{UnknownCharacters, VocabularyOptions};
+
+    pub(in crate::data) fn encoded(text: &str, documents: Documents) -> (EncodedText, Tokenizer) {
+        let options = VocabularyOptions { documents, ..Default::default() };
+        let (tokenizer, _) = Tokenizer::build(text, &options).unwrap();
+        let corpus = Corpus::from_text("x", text);
+        (EncodedText::new(corpus, &tokenizer, documents).unwrap(), tokenizer)
+    }
+
+    fn text_of(text: &EncodedText, tokenizer: &Tokenizer) -> String {
+        let EncodedText::Stream(ids) = text else { panic!("documents") };
+        tokenizer.decode(&ids.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn the_last_part_of_a_text_validates() {
+        let (text, tokenizer) = encoded("The quick brown fox", Documents::Off);
+        let (train, validation) = text.clone().split(0.25, 1).unwrap();
+        assert_eq!(text_of(&train, &tokenizer), "The quick brown");
+        assert_eq!(text_of(validation.as_ref().unwrap(), &tokenizer), " fox");
+        assert!(text.split(0.0, 1).unwrap().1.is_none());
+    }
+
+    #[test]
+    fn a_validation_part_that_cannot_be_is_an_error() {
+        let (text, _) = encoded("0123456789", Documents::Off);
+        let error = |fraction| text.clone().split(fraction, 1).unwrap_err().to_string();
+        let short = error(0.1);
+        assert!(short.contains("--val-fraction 0.1 of 10 characters leaves 1"), "{short}");
+        for fraction in [1.0, -0.1, f64::NAN, f64::INFINITY] {
+            assert!(error(fraction).contains("at least 0 and below 1"));
+        }
+    }
+
+    #[test]
+    fn predictions_and_their_bytes_are_counted() {
+        let (text, tokenizer) = encoded("été!", Documents::Off);
+        assert_eq!((text.len(), text.predictions()), (4, 3));
+        assert_eq!(text.predicted_bytes(&tokenizer), 4); // all but the first é
+        let (names, tokenizer) = encoded("été\nab\n", Documents::Lines);
+        assert_eq!((names.len(), names.predictions()), (5, 7));
+        assert_eq!(names.predicted_bytes(&tokenizer), 7);
+    }
+
+    #[test]
+    fn a_caller_can_tell_unknown_characters_apart() {
+        let (_, tokenizer) = encoded("abc", Documents::Off);
+        let corpus = Corpus::from_text("x", "abcd");
+        let error = EncodedText::new(corpus, &tokenizer, Documents::Off).unwrap_err();
+        assert_eq!(error.downcast_ref::<UnknownCharacters>().unwrap().characters, ['d']);
+    }
+}

@@ -6,6 +6,7 @@
 //! | `encoded` | either of them, split into training and validation |
 //! | `batch`, `batches` | what one training step reads · where it comes from |
 //! | `streams`, `packed_documents` | B streams of a text · B rows of one document after another |
+//! | `source` | where a text comes from; the part of it to measure |
 //! | `evaluation` | windows that predict every target once |
 //! | `random` | random numbers that only the seed and the epoch decide |
 
@@ -17,6 +18,7 @@ mod evaluation;
 mod ids;
 mod packed_documents;
 mod random;
+mod source;
 mod streams;
 
 pub use batch::Batch;
@@ -26,4 +28,5 @@ pub use encoded::EncodedText;
 pub use evaluation::{Carry, Evaluation, EvaluationWindow, READING_WINDOW};
 pub use ids::IdSlice;
 pub use packed_documents::{DocumentCursor, DocumentLanes, Lane};
+pub use source::{CorpusRecord, DataConfig, Part, part_of_corpus};
 pub use streams::{StreamCursor, Streams, fitting_batch};

@@ -1,5 +1,12 @@
 //! How well a network predicts a text.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `loss` | the loss of a whole text |
+//! | `score` | the cost of each id of one text |
 
 mod loss;
+mod score;
 
-pub use loss::{Reading, Score, evaluate, read_through};
+pub use loss::{EvalResult, evaluate};
+pub use score::{TextScore, score_text};

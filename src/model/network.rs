@@ -160,7 +160,7 @@ impl Network {
     }
 
     /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient.
-    pub fn nats(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    pub fn token_nll(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let log_probabilities = candle_nn::ops::log_softmax(&self.logits(&hidden.detach())?, 2)?;
         log_probabilities.gather(&targets.unsqueeze(2)?.contiguous()?, 2)?.squeeze(2)?.neg()
     }

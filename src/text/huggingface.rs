@@ -5,6 +5,7 @@
 //! of a text that happens to spell its name, and `<eod>` in a text must stay five characters.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
@@ -76,9 +77,66 @@ pub(super) fn hugging_face(tokenizer: &Tokenizer) -> Result<HuggingFace> {
     Ok(built)
 }
 
-pub(super) fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>> {
-    let json = hugging_face(tokenizer)?.to_string(true);
-    Ok(json.map_err(|error| anyhow!("cannot write tokenizer.json: {error}"))?.into_bytes())
+impl Tokenizer {
+    /// The bytes of tokenizer.json, in the format of Hugging Face's `tokenizers`.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let json = hugging_face(self)?.to_string(true);
+        Ok(json.map_err(|error| anyhow!("cannot write tokenizer.json: {error}"))?.into_bytes())
+    }
+
+    /// Reads tokenizer.json, trusting nothing in it.
+    ///
+    /// # Errors
+    /// Anything that [`Tokenizer::to_json`] would not have written.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        check_size(json.len() as u64)?;
+        let file: File = serde_json::from_slice(json)
+            .context("tokenizer.json is broken or of another kind: use the file chargru wrote")?;
+        let Model { kind, vocab, merges, unk_token, .. } = &file.model;
+        ensure!(
+            kind == "BPE" && merges.is_empty() && file.added_tokens.is_empty(),
+            "tokenizer.json has a {kind} model with {} merges and {} added tokens, but chargru's has \
+             one id a character: use the file chargru wrote",
+            merges.len(),
+            file.added_tokens.len()
+        );
+        file.check_nothing_else()?;
+
+        let unknown = vocab.contains_key(UNKNOWN);
+        let ends_documents = vocab.contains_key(END_OF_DOCUMENT);
+        ensure!(
+            unk_token.as_deref() == unknown.then_some(UNKNOWN),
+            "tokenizer.json names {unk_token:?} as its unknown token, which is not what its vocabulary \
+             has: use the file chargru wrote"
+        );
+        let tokenizer = if file.is_byte_level()? {
+            ensure!(!unknown, "tokenizer.json has bytes and {UNKNOWN}: use the file chargru wrote");
+            Tokenizer::of_bytes(ends_documents)
+        } else {
+            // Code-point order is the byte order of UTF-8, which is the order of a BTreeMap.
+            let characters: Vec<char> = vocab
+                .keys()
+                .filter(|name| ![UNKNOWN, END_OF_DOCUMENT].contains(&name.as_str()))
+                .map(|name| single_character(name))
+                .collect::<Result<_>>()?;
+            ensure!(
+                !characters.is_empty(),
+                "tokenizer.json has no characters: it is not chargru's"
+            );
+            Tokenizer::of_chars(&characters, unknown, ends_documents)
+        };
+        check_ids(&tokenizer, vocab)?;
+        Ok(tokenizer)
+    }
+
+    /// As [`Tokenizer::from_json`], from a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let read = || -> Result<Self> {
+            check_size(std::fs::metadata(path)?.len())?;
+            Self::from_json(&std::fs::read(path)?)
+        };
+        read().with_context(|| format!("cannot load the tokenizer {}", path.display()))
+    }
 }
 
 /// What is read of tokenizer.json. Everything that could change an id is checked; lists are
@@ -119,44 +177,6 @@ struct Model {
     byte_fallback: bool,
     #[serde(default)]
     ignore_merges: bool,
-}
-
-pub(super) fn from_json(json: &[u8]) -> Result<Tokenizer> {
-    check_size(json.len() as u64)?;
-    let file: File = serde_json::from_slice(json)
-        .context("tokenizer.json is broken or of another kind: use the file chargru wrote")?;
-    let Model { kind, vocab, merges, unk_token, .. } = &file.model;
-    ensure!(
-        kind == "BPE" && merges.is_empty() && file.added_tokens.is_empty(),
-        "tokenizer.json has a {kind} model with {} merges and {} added tokens, but chargru's has \
-         one id a character: use the file chargru wrote",
-        merges.len(),
-        file.added_tokens.len()
-    );
-    file.check_nothing_else()?;
-
-    let unknown = vocab.contains_key(UNKNOWN);
-    let ends_documents = vocab.contains_key(END_OF_DOCUMENT);
-    ensure!(
-        unk_token.as_deref() == unknown.then_some(UNKNOWN),
-        "tokenizer.json names {unk_token:?} as its unknown token, which is not what its vocabulary \
-         has: use the file chargru wrote"
-    );
-    let tokenizer = if file.is_byte_level()? {
-        ensure!(!unknown, "tokenizer.json has bytes and {UNKNOWN}: use the file chargru wrote");
-        Tokenizer::of_bytes(ends_documents)
-    } else {
-        // Code-point order is the byte order of UTF-8, which is the order of a BTreeMap.
-        let characters: Vec<char> = vocab
-            .keys()
-            .filter(|name| ![UNKNOWN, END_OF_DOCUMENT].contains(&name.as_str()))
-            .map(|name| single_character(name))
-            .collect::<Result<_>>()?;
-        ensure!(!characters.is_empty(), "tokenizer.json has no characters: it is not chargru's");
-        Tokenizer::of_chars(&characters, unknown, ends_documents)
-    };
-    check_ids(&tokenizer, vocab)?;
-    Ok(tokenizer)
 }
 
 impl File {

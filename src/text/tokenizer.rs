@@ -1,10 +1,9 @@
-//! Text to ids and back by a direct map. Its form on disk is in `huggingface.rs`.
+//! Text to ids and back by a direct map. Knows nothing of files.
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::text::huggingface;
 use crate::text::ids::Ids;
 use crate::text::units::{Documents, Units};
 use crate::text::vocabulary::{
@@ -252,29 +251,6 @@ impl Tokenizer {
         let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
         let end = self.ends.get(id).copied().unwrap_or_default();
         self.bytes.get(start.unwrap_or_default() as usize..end as usize).unwrap_or_default()
-    }
-
-    /// The bytes of tokenizer.json, in the format of Hugging Face's `tokenizers`.
-    pub fn to_json(&self) -> Result<Vec<u8>> {
-        huggingface::to_json(self)
-    }
-
-    /// Reads tokenizer.json, trusting nothing in it.
-    ///
-    /// # Errors
-    /// Anything that [`Tokenizer::to_json`] would not have written.
-    pub fn from_json(json: &[u8]) -> Result<Self> {
-        huggingface::from_json(json)
-    }
-
-    /// As [`Tokenizer::from_json`], from a file.
-    pub fn load(path: &std::path::Path) -> Result<Self> {
-        let read = || -> Result<Self> {
-            let size = std::fs::metadata(path)?.len();
-            huggingface::check_size(size)?;
-            Self::from_json(&std::fs::read(path)?)
-        };
-        read().with_context(|| format!("cannot load the tokenizer {}", path.display()))
     }
 }
 

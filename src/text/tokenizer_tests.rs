@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::text::huggingface::hugging_face;
+use crate::text::huggingface::{check_size, hugging_face};
 
 const TEXTS: &[&str] = &[
     "Plain ASCII.",
@@ -203,11 +203,7 @@ fn json_that_is_not_ours_is_refused_with_the_reason() {
     let cut = &json.as_bytes()[..json.len() / 2];
     assert!(Tokenizer::from_json(cut).unwrap_err().to_string().contains("broken"));
     assert!(Tokenizer::from_json(&[]).is_err());
-    assert!(check_too_large().contains("at most 67108864"));
-
-    fn check_too_large() -> String {
-        huggingface::check_size(1 << 30).unwrap_err().to_string()
-    }
+    assert!(check_size(1 << 30).unwrap_err().to_string().contains("at most 67108864"));
 }
 
 #[test]

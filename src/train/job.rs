@@ -9,11 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::checkpoint::{Checkpoint, RunFolder};
+use crate::data::DataConfig;
 use crate::model::{ModelConfig, init};
 use crate::text::{Corpus, Tokenizer};
 use crate::train::config::TrainConfig;
 use crate::train::extend_vocabulary::extend_vocabulary;
-use crate::train::prepare::{DataConfig, TrainingData};
+use crate::train::prepare::TrainingData;
 use crate::train::trainer::Trainer;
 
 /// Everything that decides a run but the text itself.

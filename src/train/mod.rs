@@ -15,6 +15,6 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use config::TrainConfig;
 pub use events::{Ending, Event, StepReport, Summary};
 pub use job::{Job, resume};
-pub use prepare::{DataConfig, Part, TrainingData, text_to_evaluate};
+pub use prepare::TrainingData;
 pub use schedule::Schedule;
 pub use trainer::Trainer;

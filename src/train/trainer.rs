@@ -9,8 +9,7 @@ use candle_nn::{Optimizer, VarBuilder, VarMap};
 
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
 use crate::evaluate::evaluate;
-use crate::model::Precision;
-use crate::model::{Dropout, Gradients, ModelConfig, Network, State, named_vars};
+use crate::model::{Dropout, Gradients, ModelConfig, Network, Precision, State, named_vars};
 use crate::runtime::on_pool;
 use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;

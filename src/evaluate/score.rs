@@ -1,0 +1,73 @@
+//! What each id of one text costs, read from its beginning.
+
+use anyhow::{Result, ensure};
+use candle_core::Tensor;
+
+use crate::data::READING_WINDOW;
+use crate::model::{Network, State};
+use crate::text::Tokenizer;
+
+/// A text read once from its beginning.
+pub struct TextScore {
+    /// Nats of each id; None for the first of a text that nothing precedes.
+    pub nats: Vec<Option<f32>>,
+    /// The scores of the next id after each id, [N, V], if asked for.
+    pub logits: Option<Tensor>,
+}
+
+/// Reads `ids` as one text; in documents mode, as one document from its beginning.
+///
+/// # Errors
+/// No ids.
+pub fn score_text(
+    network: &Network,
+    tokenizer: &Tokenizer,
+    ids: &[u32],
+    keep_logits: bool,
+) -> Result<TextScore> {
+    ensure!(!ids.is_empty(), "the text is empty: there is nothing to score");
+    let device = network.device();
+    let mut state = State::zeros(network.config(), 1, device)?;
+    let mut nats = Vec::with_capacity(ids.len());
+    let mut kept = Vec::new();
+    // Log-probabilities [V] of the id to come.
+    let mut expected: Option<Tensor> = None;
+    if let Some(start) = tokenizer.end_of_document() {
+        let (hidden, next) =
+            network.forward(&Tensor::new(&[[start]], device)?, &state, None, None)?;
+        expected = Some(log_softmax_last(&network.logits(&hidden.detach())?)?);
+        state = next.detach();
+    }
+    for window in ids.chunks(READING_WINDOW) {
+        let input = Tensor::from_slice(window, (window.len(), 1), device)?;
+        let (hidden, next) = network.forward(&input, &state, None, None)?;
+        state = next.detach();
+        let logits = network.logits(&hidden.detach())?.squeeze(1)?;
+        match &expected {
+            Some(expected) => {
+                let log_probability = expected.get(window[0] as usize)?.to_scalar::<f32>()?;
+                nats.push(Some(-log_probability));
+            }
+            None => nats.push(None),
+        }
+        if window.len() > 1 {
+            let targets = Tensor::from_slice(&window[1..], (window.len() - 1, 1), device)?;
+            let before = hidden.narrow(0, 0, window.len() - 1)?.contiguous()?;
+            let rest: Vec<f32> = network.token_nll(&before, &targets)?.flatten_all()?.to_vec1()?;
+            nats.extend(rest.into_iter().map(Some));
+        }
+        expected = Some(log_softmax_last(&logits)?);
+        if keep_logits {
+            kept.push(logits);
+        }
+    }
+    let logits = if keep_logits { Some(Tensor::cat(&kept, 0)?) } else { None };
+    Ok(TextScore { nats, logits })
+}
+
+/// Log-probabilities after the last of the rows of `logits` [.., V].
+fn log_softmax_last(logits: &Tensor) -> Result<Tensor> {
+    let rows = logits.flatten_to(logits.rank() - 2)?;
+    let last = rows.get(rows.dim(0)? - 1)?;
+    Ok(candle_nn::ops::log_softmax(&last, 0)?)
+}
