@@ -1,5 +1,4 @@
-"""Reference numbers of the four cells, from PyTorch in float64, stored as float32 beside this script:
-gru.safetensors, gru_reset_after.safetensors, lstm.safetensors, rnn.safetensors.
+"""Reference numbers of every cell, from PyTorch in float64, stored as float32 beside this script, one file a cell.
 
     pip install torch numpy safetensors        (the fixtures in the repository: torch 2.15.0, seed 7)
     python tests/reference/cells.py            writes the fixtures
@@ -30,6 +29,8 @@ from safetensors.torch import load_file, save_file
 
 V, E, H, L, T, B = 7, 5, 6, 2, 5, 3
 SEED = 7
+# Without bias_hh, and without weight_hh.
+NO_BIAS_HH, NO_WEIGHT_HH = {"gru"}, set()
 GATES = {"gru": 3, "gru-reset-after": 3, "lstm": 4, "rnn": 1}
 LIBRARY = {"gru-reset-after": torch.nn.GRU, "lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}
 
@@ -48,9 +49,10 @@ def make_inputs(cell):
     inputs = {"embedding.weight": normal(V, E)}
     for k in range(L):
         inputs[f"rnn.weight_ih_l{k}"] = normal(rows, E if k == 0 else H)
-        inputs[f"rnn.weight_hh_l{k}"] = normal(rows, H)
+        if cell not in NO_WEIGHT_HH:
+            inputs[f"rnn.weight_hh_l{k}"] = normal(rows, H)
         inputs[f"rnn.bias_ih_l{k}"] = normal(rows)
-        if cell != "gru":
+        if cell not in NO_BIAS_HH:
             inputs[f"rnn.bias_hh_l{k}"] = normal(rows)
     inputs["readout.weight"], inputs["readout.bias"] = normal(V, H), normal(V)
     inputs["ids"], inputs["targets"] = draw_ids(), draw_ids()
@@ -63,17 +65,17 @@ def make_inputs(cell):
     return inputs
 
 
-def step(cell, x, state, w_ih, w_hh, b_ih, b_hh=None):
+def step(cell, x, state, weight_ih, bias_ih, weight_hh=None, bias_hh=None):
     """One time step of one layer, from the equations: x [B, E or H], state [S, B, H] to the next state."""
     h = state[0]
-    from_x = x @ w_ih.T + b_ih
+    from_x = x @ weight_ih.T + bias_ih
     if cell == "gru":
-        (x_r, x_z, x_n), (w_r, w_z, w_n) = from_x.chunk(3, 1), w_hh.chunk(3)
+        (x_r, x_z, x_n), (w_r, w_z, w_n) = from_x.chunk(3, 1), weight_hh.chunk(3)
         r = torch.sigmoid(x_r + h @ w_r.T)
         z = torch.sigmoid(x_z + h @ w_z.T)
         n = torch.tanh(x_n + (r * h) @ w_n.T)
         return torch.stack([(1 - z) * h + z * n])
-    from_h = h @ w_hh.T + b_hh
+    from_h = h @ weight_hh.T + bias_hh
     if cell == "gru-reset-after":
         (x_r, x_z, x_n), (h_r, h_z, h_n) = from_x.chunk(3, 1), from_h.chunk(3, 1)
         r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
@@ -90,12 +92,12 @@ def written_out(cell, parameters, x, state0, resets):
     """All layers over all steps: embedded x [T, B, E] to the hidden sequence and the final state."""
     finals = []
     for k in range(L):
-        names = [f"rnn.{kind}_l{k}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        weights = [parameters[name] for name in names if name in parameters]
+        kinds = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+        weights = {kind: parameters[name] for kind in kinds if (name := f"rnn.{kind}_l{k}") in parameters}
         state, hidden = state0[k], []
         for t in range(T):
             kept = (1 - resets[t]).unsqueeze(1)
-            state = step(cell, x[t], state * kept, *weights)
+            state = step(cell, x[t], state * kept, **weights)
             hidden.append(state[0])
         x = torch.stack(hidden)
         finals.append(state)
@@ -150,10 +152,12 @@ def all_outputs(cell, inputs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="PyTorch's numbers for the four cells")
+    parser = argparse.ArgumentParser(description="PyTorch's numbers for every cell")
+    parser.add_argument("--cell", choices=GATES, action="append", help="only this cell [default: every cell]")
     parser.add_argument("--check", action="store_true", help="compare with the stored fixtures; write nothing")
-    check = parser.parse_args().check
-    for cell in GATES:
+    args = parser.parse_args()
+    check = args.check
+    for cell in args.cell or GATES:
         path = Path(__file__).with_name(cell.replace("-", "_") + ".safetensors")
         if check:
             stored = load_file(path)
