@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::support::{Place, TIDE};
+use crate::support::{TIDE, TestDir};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -11,12 +11,12 @@ fn json(text: &str) -> serde_json::Value {
 
 #[test]
 fn help_goes_to_stdout_and_names_every_flag_of_the_design() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for command in ["train", "sample", "eval", "score", "info"] {
-        let help = place.ok(&[command, "--help"]);
+        let help = dir.ok(&[command, "--help"]);
         assert!(help.contains("Usage: chargru"), "{help}");
     }
-    let help = place.ok(&["train", "--help"]);
+    let help = dir.ok(&["train", "--help"]);
     for flag in "corpus out resume init-from config preset cell hidden embedding layers dropout batch \
                  seq-len steps epochs time-limit lr weight-decay clip warmup schedule val-fraction \
                  eval-every patience sample-every seed threads device units documents encoding newlines"
@@ -24,30 +24,30 @@ fn help_goes_to_stdout_and_names_every_flag_of_the_design() {
     {
         assert!(help.contains(&format!("--{flag} ")), "--{flag} is missing");
     }
-    place.fails(2, &[], &["Usage"]);
+    dir.fails(2, &[], &["Usage"]);
 }
 
 #[test]
 fn training_learns_and_says_where_the_checkpoint_is() {
-    let place = Place::new();
-    let run = place.train_tiny("run", &["--steps", "150", "--lr", "0.02", "--dropout", "0"]);
+    let dir = TestDir::new();
+    let run = dir.train_tiny("run", &["--steps", "150", "--lr", "0.02", "--dropout", "0"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stderr.contains("the checkpoint is run"), "{run:?}");
     // The sample, and nothing else, is the product.
     assert!(!run.stdout.is_empty() && !run.stdout.contains("step"), "{run:?}");
-    let info = json(&place.ok(&["info", "--checkpoint", "run", "--json"]));
+    let info = json(&dir.ok(&["info", "--checkpoint", "run", "--json"]));
     let loss = info["progress"]["val_loss"].as_f64().expect("a loss");
     assert!(loss < 0.5, "two sentences over and over were not learnt: {loss}");
     // 23 x 8, 48 x 8 + 48 x 16 + 48, 23 x 16 + 23
     assert_eq!(info["parameter_count"], 184 + 1_200 + 391);
-    let metrics = std::fs::read_to_string(place.path("run/metrics.jsonl")).expect("metrics");
+    let metrics = std::fs::read_to_string(dir.path("run/metrics.jsonl")).expect("metrics");
     let first = json(metrics.lines().next().expect("a line"));
     for name in
         ["step", "epoch", "train_loss", "val_loss", "lr", "chars_per_second", "elapsed_seconds"]
     {
         assert!(first[name].is_number(), "{name} in {first}");
     }
-    let text = place.ok(&[
+    let text = dir.ok(&[
         "sample",
         "--checkpoint",
         "run",
@@ -63,19 +63,19 @@ fn training_learns_and_says_where_the_checkpoint_is() {
 
 #[test]
 fn eval_reproduces_the_validation_loss() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (out, more) in [
         ("streams", &[][..]),
         ("documents", &["--documents", "lines"][..]),
         ("bytes", &["--units", "bytes", "--cell", "gru-reset-after"][..]),
     ] {
-        let run = place.train_tiny(out, more);
+        let run = dir.train_tiny(out, more);
         assert_eq!(run.code, Some(0), "{run:?}");
-        let info = json(&place.ok(&["info", "--checkpoint", out, "--json"]));
+        let info = json(&dir.ok(&["info", "--checkpoint", out, "--json"]));
         let recorded = info["progress"]["val_loss"].as_f64().expect("a loss");
         let eval = |more: &[&str]| {
             let args = [&["eval", "--checkpoint", out, "--json"], more].concat();
-            json(&place.ok(&args))
+            json(&dir.ok(&args))
         };
         let result = eval(&["--corpus", "tide.txt"]);
         let loss = result["loss"].as_f64().expect("a loss");
@@ -84,7 +84,7 @@ fn eval_reproduces_the_validation_loss() {
         let bits = result["bits_per_character"].as_f64().expect("bits");
         assert!((bits - loss / std::f64::consts::LN_2).abs() < 1e-9);
         // Another text is measured whole.
-        place.file("other.txt", TIDE.repeat(2));
+        dir.file("other.txt", TIDE.repeat(2));
         let other = eval(&["--corpus", "other.txt"]);
         assert_eq!(other["part"], "all");
         let expected = if out == "documents" { 2 * TIDE.len() } else { 2 * TIDE.len() - 1 };
@@ -94,10 +94,10 @@ fn eval_reproduces_the_validation_loss() {
 
 #[test]
 fn sampling_follows_its_seed_length_and_number() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
     let written = |length: &str, more: &[&str]| {
-        place.ok(&[&["sample", "--checkpoint", "run", "--length", length], more].concat())
+        dir.ok(&[&["sample", "--checkpoint", "run", "--length", length], more].concat())
     };
     let sample = |more: &[&str]| written("40", more);
     assert_eq!(sample(&["--seed", "5"]), sample(&["--seed", "5"]));
@@ -116,9 +116,9 @@ fn sampling_follows_its_seed_length_and_number() {
 
 #[test]
 fn documents_end_themselves() {
-    let place = Place::new();
-    place.file("names.txt", "Anna\nBert\nCarla\nDora\nEmil\n".repeat(40));
-    place.ok(&[
+    let dir = TestDir::new();
+    dir.file("names.txt", "Anna\nBert\nCarla\nDora\nEmil\n".repeat(40));
+    dir.ok(&[
         "train",
         "--corpus",
         "names.txt",
@@ -139,7 +139,7 @@ fn documents_end_themselves() {
         "--lr",
         "0.02",
     ]);
-    let out = place.ok(&[
+    let out = dir.ok(&[
         "sample",
         "--checkpoint",
         "names",
@@ -155,7 +155,7 @@ fn documents_end_themselves() {
     for name in names {
         assert!(["Anna", "Bert", "Carla", "Dora", "Emil"].contains(&name), "{out}");
     }
-    let began = place.ok(&[
+    let began = dir.ok(&[
         "sample",
         "--checkpoint",
         "names",
@@ -171,13 +171,13 @@ fn documents_end_themselves() {
 
 #[test]
 fn a_prompt_comes_from_a_file_or_from_stdin() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
-    place.file("prompt.txt", "Nobody ");
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    dir.file("prompt.txt", "Nobody ");
     let args = ["sample", "--checkpoint", "run", "--length", "3", "--seed", "1"];
-    let from_file = place.ok(&[&args[..], &["--prompt-file", "prompt.txt"]].concat());
+    let from_file = dir.ok(&[&args[..], &["--prompt-file", "prompt.txt"]].concat());
     assert!(from_file.starts_with("Nobody "), "{from_file}");
-    let mut child = place
+    let mut child = dir
         .command(&args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -193,9 +193,9 @@ fn a_prompt_comes_from_a_file_or_from_stdin() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
-    let mut child = place
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    let mut child = dir
         .command(&["sample", "--checkpoint", "run", "--length", "1000000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -212,14 +212,14 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn settings_come_from_flags_then_a_file_then_a_preset() {
-    let place = Place::new();
-    place.file("tide.txt", TIDE.repeat(20));
-    place.file(
+    let dir = TestDir::new();
+    dir.file("tide.txt", TIDE.repeat(20));
+    dir.file(
         "settings.toml",
         "corpus = 'tide.txt'\npreset = 'tiny'\nlayers = 2\nhidden = 24\nsteps = 2\nseq-len = 16\ntime-limit = '5m'\n",
     );
-    place.ok(&["train", "--config", "settings.toml", "--hidden", "20", "--out", "run"]);
-    let info = json(&place.ok(&["info", "--checkpoint", "run", "--json"]));
+    dir.ok(&["train", "--config", "settings.toml", "--hidden", "20", "--out", "run"]);
+    let info = json(&dir.ok(&["info", "--checkpoint", "run", "--json"]));
     assert_eq!(info["model"]["hidden"], 20, "a flag wins over the file");
     assert_eq!(info["model"]["layers"], 2, "the file wins over the preset");
     assert_eq!(info["model"]["dropout"], 0.0, "the preset wins over the default");
@@ -229,10 +229,10 @@ fn settings_come_from_flags_then_a_file_then_a_preset() {
 
 #[test]
 fn score_tells_the_expected_from_the_unexpected() {
-    let place = Place::new();
-    place.train_tiny("run", &["--steps", "150", "--lr", "0.02"]);
-    place.file("text.txt", "The tide comes in\ntthh eeee iiiidd\n");
-    let out = place.ok(&[
+    let dir = TestDir::new();
+    dir.train_tiny("run", &["--steps", "150", "--lr", "0.02"]);
+    dir.file("text.txt", "The tide comes in\ntthh eeee iiiidd\n");
+    let out = dir.ok(&[
         "score",
         "--checkpoint",
         "run",
@@ -247,7 +247,7 @@ fn score_tells_the_expected_from_the_unexpected() {
     assert!(bits(0) + 1.0 < bits(1), "{out}");
     assert_eq!(lines[0]["ids"], 17, "nothing precedes the first character");
     let logits =
-        candle_core::safetensors::load(place.path("logits.safetensors"), &candle_core::Device::Cpu)
+        candle_core::safetensors::load(dir.path("logits.safetensors"), &candle_core::Device::Cpu)
             .expect("a safetensors file");
     assert_eq!(logits["logits"].dims()[0], 35);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Place, TIDE};
+use crate::support::{TIDE, TestDir};
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -20,29 +20,29 @@ fn losses(run: &Path) -> Vec<String> {
         .collect()
 }
 
-fn assert_same_run(place: &Place, a: &str, b: &str) {
+fn assert_same_run(dir: &TestDir, a: &str, b: &str) {
     for name in ["best", "last"] {
-        let file = |run: &str| read(&place.path(run).join(name).join("model.safetensors"));
+        let file = |run: &str| read(&dir.path(run).join(name).join("model.safetensors"));
         assert!(file(a) == file(b), "{name} differs");
     }
-    let moments = |run: &str| read(&place.path(run).join("last/training.safetensors"));
+    let moments = |run: &str| read(&dir.path(run).join("last/training.safetensors"));
     assert!(moments(a) == moments(b), "the optimizer differs");
-    assert_eq!(losses(&place.path(a)), losses(&place.path(b)));
+    assert_eq!(losses(&dir.path(a)), losses(&dir.path(b)));
 }
 
 /// Stops `parts` after each of `stops` steps by ending the run there, then lets it go on.
 fn in_parts_and_whole(more: &[&str]) {
-    let place = Place::new();
+    let dir = TestDir::new();
     let whole =
         [more, &["--eval-every", "7", "--schedule", "constant", "--dropout", "0.2"]].concat();
-    assert_eq!(place.train_tiny("whole", &whole).code, Some(0));
+    assert_eq!(dir.train_tiny("whole", &whole).code, Some(0));
     let first = [&whole[..], &["--steps", "7"]].concat();
-    let run = place.train_tiny("parts", &first);
+    let run = dir.train_tiny("parts", &first);
     assert_eq!(run.code, Some(0), "{run:?}");
     for steps in ["21", "30"] {
-        place.ok(&["train", "--resume", "parts", "--steps", steps]);
+        dir.ok(&["train", "--resume", "parts", "--steps", steps]);
     }
-    assert_same_run(&place, "whole", "parts");
+    assert_same_run(&dir, "whole", "parts");
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn documents_go_on_to_the_bit() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_goes_on_to_the_bit() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let settings = ["--steps", "400", "--eval-every", "90", "--sample-every", "100"];
-    assert_eq!(place.train_tiny("whole", &settings).code, Some(0));
+    assert_eq!(dir.train_tiny("whole", &settings).code, Some(0));
 
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
         let out = format!("parts{signal}");
@@ -70,7 +70,7 @@ fn an_interrupted_run_goes_on_to_the_bit() {
         args.extend(["--seq-len", "16", "--warmup", "5"]);
         args.extend(settings);
         // As soon as it trains: the first evaluation has been written.
-        let mut child = place.start_until(&args, &format!("{out}/metrics.jsonl"));
+        let mut child = dir.start_until(&args, &format!("{out}/metrics.jsonl"));
         let sent = std::process::Command::new("kill")
             .args([signal, &child.id().to_string()])
             .status()
@@ -79,39 +79,39 @@ fn an_interrupted_run_goes_on_to_the_bit() {
         let status = child.wait().expect("the program ends");
         // A machine this fast may have finished before the signal came.
         assert!([Some(code), Some(0)].contains(&status.code()), "{status:?}");
-        place.ok(&["train", "--resume", &out]);
-        assert_same_run(&place, "whole", &out);
+        dir.ok(&["train", "--resume", &out]);
+        assert_same_run(&dir, "whole", &out);
     }
 }
 
 #[test]
 fn threads_do_not_change_the_result() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for threads in ["1", "2", "3"] {
-        let run = place.train_tiny(threads, &["--threads", threads, "--batch", "7"]);
+        let run = dir.train_tiny(threads, &["--threads", threads, "--batch", "7"]);
         assert_eq!(run.code, Some(0), "{run:?}");
     }
-    assert_same_run(&place, "1", "2");
-    assert_same_run(&place, "1", "3");
+    assert_same_run(&dir, "1", "2");
+    assert_same_run(&dir, "1", "3");
 }
 
 #[test]
 fn a_resumed_run_refuses_another_text_and_other_settings() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
-    place.fails(2, &["train", "--resume", "run", "--hidden", "32"], &["--hidden", "cannot change"]);
-    place.file("tide.txt", TIDE.repeat(31));
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    dir.fails(2, &["train", "--resume", "run", "--hidden", "32"], &["--hidden", "cannot change"]);
+    dir.file("tide.txt", TIDE.repeat(31));
     let says = ["not the one that the run was trained on"];
-    place.fails(1, &["train", "--resume", "run", "--steps", "40"], &says);
-    place.fails(1, &["train", "--resume", "nowhere"], &["nowhere holds no run to resume"]);
+    dir.fails(1, &["train", "--resume", "run", "--steps", "40"], &says);
+    dir.fails(1, &["train", "--resume", "nowhere"], &["nowhere holds no run to resume"]);
 }
 
 #[test]
 fn fine_tuning_keeps_or_grows_the_vocabulary() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
-    place.file("same.txt", "the tide, the coast, the hymn\n".repeat(30));
-    place.file("other.txt", "the tide? THE TIDE!\n".repeat(30));
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    dir.file("same.txt", "the tide, the coast, the hymn\n".repeat(30));
+    dir.file("other.txt", "the tide? THE TIDE!\n".repeat(30));
     let tune = |corpus: &'static str, out: &'static str| {
         vec![
             "train",
@@ -127,14 +127,14 @@ fn fine_tuning_keeps_or_grows_the_vocabulary() {
             "16",
         ]
     };
-    place.ok(&tune("same.txt", "same"));
-    place.fails(1, &tune("other.txt", "grown"), &["'!'", "'?'", "--extend-vocab"]);
+    dir.ok(&tune("same.txt", "same"));
+    dir.fails(1, &tune("other.txt", "grown"), &["'!'", "'?'", "--extend-vocab"]);
     let mut grow = tune("other.txt", "grown");
     grow.push("--extend-vocab");
-    place.ok(&grow);
-    let text = place.ok(&["sample", "--checkpoint", "grown", "--prompt", "THE?!", "--length", "5"]);
+    dir.ok(&grow);
+    let text = dir.ok(&["sample", "--checkpoint", "grown", "--prompt", "THE?!", "--length", "5"]);
     assert!(text.starts_with("THE?!"), "{text}");
     let shape =
         ["train", "--init-from", "run", "--hidden", "32", "--out", "x", "--corpus", "same.txt"];
-    place.fails(2, &shape, &["--hidden", "--init-from"]);
+    dir.fails(2, &shape, &["--hidden", "--init-from"]);
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A place of its own for one test.
-pub struct Place {
+/// A temporary folder for one test.
+pub struct TestDir {
     folder: TempDir,
 }
 
-impl Place {
+impl TestDir {
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
@@ -30,7 +30,7 @@ impl Place {
         path
     }
 
-    /// The program, to be run in this place with nothing on stdin.
+    /// The program, run in this folder with nothing on stdin.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chargru"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());

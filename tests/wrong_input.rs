@@ -1,18 +1,18 @@
 //! Wrong input of every kind: the exit code, and a message that says what to do.
 
-use crate::support::{Place, TIDE};
+use crate::support::{TIDE, TestDir};
 
 #[test]
 fn wrong_texts() {
-    let place = Place::new();
-    place.file("empty.txt", "");
-    place.file("one.txt", "aaaaaaaaaaaaaaaaaaaa");
-    place.file("short.txt", "abcdefghij".repeat(8));
-    place.file("binary.txt", b"text\xff\xfe\x00\x01");
-    std::fs::create_dir(place.path("nothing")).unwrap();
+    let dir = TestDir::new();
+    dir.file("empty.txt", "");
+    dir.file("one.txt", "aaaaaaaaaaaaaaaaaaaa");
+    dir.file("short.txt", "abcdefghij".repeat(8));
+    dir.file("binary.txt", b"text\xff\xfe\x00\x01");
+    std::fs::create_dir(dir.path("nothing")).unwrap();
     let fails = |file: &str, says: &[&str]| {
-        place.fails(1, &["train", "--corpus", file, "--out", "run"], says);
-        assert!(!place.path("run/best").exists() && !place.path("run/last").exists());
+        dir.fails(1, &["train", "--corpus", file, "--out", "run"], says);
+        assert!(!dir.path("run/best").exists() && !dir.path("run/last").exists());
     };
     fails("missing.txt", &["missing.txt"]);
     fails("empty.txt", &["empty"]);
@@ -24,8 +24,8 @@ fn wrong_texts() {
 
 #[test]
 fn wrong_flags_exit_with_two() {
-    let place = Place::new();
-    place.file("tide.txt", TIDE.repeat(20));
+    let dir = TestDir::new();
+    dir.file("tide.txt", TIDE.repeat(20));
     let train: [(&[&str], &str); 16] = [
         (&["--cell", "qrnn"], "gru-reset-after"),
         (&["--schedule", "stairs"], "cosine"),
@@ -46,10 +46,10 @@ fn wrong_flags_exit_with_two() {
     ];
     for (flags, says) in train {
         let args = [&["train", "--corpus", "tide.txt", "--out", "run"], flags].concat();
-        place.fails(2, &args, &[says]);
-        assert!(!place.path("run").exists(), "{flags:?}");
+        dir.fails(2, &args, &[says]);
+        assert!(!dir.path("run").exists(), "{flags:?}");
     }
-    place.train_tiny("run", &[]);
+    dir.train_tiny("run", &[]);
     let sample: [(&[&str], &str); 6] = [
         (&["--temperature", "-1"], "--temperature is -1"),
         (&["--temperature", "nan"], "--temperature is NaN"),
@@ -60,31 +60,31 @@ fn wrong_flags_exit_with_two() {
     ];
     for (flags, says) in sample {
         let args = [&["sample", "--checkpoint", "run"], flags].concat();
-        place.fails(2, &args, &[says]);
+        dir.fails(2, &args, &[says]);
     }
 }
 
 #[test]
 fn a_config_file_is_checked() {
-    let place = Place::new();
-    place.file("tide.txt", TIDE.repeat(20));
+    let dir = TestDir::new();
+    dir.file("tide.txt", TIDE.repeat(20));
     let with = |text: &str, says: &[&str]| {
-        place.file("settings.toml", text);
-        place.fails(2, &["train", "--config", "settings.toml", "--out", "run"], says);
+        dir.file("settings.toml", text);
+        dir.fails(2, &["train", "--config", "settings.toml", "--out", "run"], says);
     };
     with("hiden = 3", &["hiden", "hidden"]);
     with("hidden = 'big'", &["settings.toml"]);
     with("hidden =", &["settings.toml"]);
     with("hidden = -1", &["settings.toml"]);
-    place.fails(2, &["train", "--config", "missing.toml", "--out", "run"], &["missing.toml"]);
+    dir.fails(2, &["train", "--config", "missing.toml", "--out", "run"], &["missing.toml"]);
 }
 
 #[test]
 fn broken_checkpoints() {
-    let place = Place::new();
-    assert_eq!(place.train_tiny("good", &[]).code, Some(0));
-    assert_eq!(place.train_tiny("wide", &["--hidden", "24"]).code, Some(0));
-    place.file("digits.txt", "0123456789\n".repeat(60));
+    let dir = TestDir::new();
+    assert_eq!(dir.train_tiny("good", &[]).code, Some(0));
+    assert_eq!(dir.train_tiny("wide", &["--hidden", "24"]).code, Some(0));
+    dir.file("digits.txt", "0123456789\n".repeat(60));
     let digits = [
         "train",
         "--corpus",
@@ -98,24 +98,24 @@ fn broken_checkpoints() {
         "--seq-len",
         "16",
     ];
-    place.ok(&digits);
-    let read = |path: &str| std::fs::read(place.path(path)).unwrap();
+    dir.ok(&digits);
+    let read = |path: &str| std::fs::read(dir.path(path)).unwrap();
     let good = [
         ("config.json", read("good/best/config.json")),
         ("tokenizer.json", read("good/best/tokenizer.json")),
         ("model.safetensors", read("good/best/model.safetensors")),
     ];
     let with = |name: &str, bytes: Option<&[u8]>, says: &[&str]| {
-        let _ = std::fs::remove_dir_all(place.path("broken"));
+        let _ = std::fs::remove_dir_all(dir.path("broken"));
         for (file, contents) in &good {
-            place.file(&format!("broken/{file}"), contents);
+            dir.file(&format!("broken/{file}"), contents);
         }
         match bytes {
-            Some(bytes) => drop(place.file(&format!("broken/{name}"), bytes)),
-            None => std::fs::remove_file(place.path(&format!("broken/{name}"))).unwrap(),
+            Some(bytes) => drop(dir.file(&format!("broken/{name}"), bytes)),
+            None => std::fs::remove_file(dir.path(&format!("broken/{name}"))).unwrap(),
         }
         for command in ["sample", "info", "eval"] {
-            place.fails(1, &[command, "--checkpoint", "broken"], says);
+            dir.fails(1, &[command, "--checkpoint", "broken"], says);
         }
     };
     let (config, weights) = (&good[0].1, &good[2].1);
@@ -147,44 +147,44 @@ fn broken_checkpoints() {
     let end = nan.len();
     nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     with("model.safetensors", Some(&nan), &["NaN"]);
-    place.fails(1, &["sample", "--checkpoint", "nowhere"], &["no checkpoint nowhere"]);
-    place.fails(1, &["sample"], &["no model in ./checkpoints"]);
+    dir.fails(1, &["sample", "--checkpoint", "nowhere"], &["no checkpoint nowhere"]);
+    dir.fails(1, &["sample"], &["no model in ./checkpoints"]);
 }
 
 #[test]
 fn prompts_outside_the_vocabulary() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
     let sample = ["sample", "--checkpoint", "run", "--length", "8", "--prompt", "The €uro ☃"];
-    place.fails(1, &sample, &["€", "U+20AC", "☃", "--unknown skip"]);
-    let text = place.ok(&[&sample[..], &["--unknown", "skip"]].concat());
+    dir.fails(1, &sample, &["€", "U+20AC", "☃", "--unknown skip"]);
+    let text = dir.ok(&[&sample[..], &["--unknown", "skip"]].concat());
     assert!(text.starts_with("The uo "), "{text}");
 }
 
 #[cfg(unix)]
 #[test]
 fn folders_that_cannot_be_written() {
-    let place = Place::new();
-    place.file("tide.txt", TIDE.repeat(20));
-    place.file("file", "in the way");
+    let dir = TestDir::new();
+    dir.file("tide.txt", TIDE.repeat(20));
+    dir.file("file", "in the way");
     let out = ["train", "--corpus", "tide.txt", "--out"];
-    place.fails(1, &[&out[..], &["file/run"]].concat(), &["file/run"]);
-    place.fails(1, &[&out[..], &["/proc/chargru"]].concat(), &["/proc/chargru"]);
+    dir.fails(1, &[&out[..], &["file/run"]].concat(), &["file/run"]);
+    dir.fails(1, &[&out[..], &["/proc/chargru"]].concat(), &["/proc/chargru"]);
 }
 
 #[test]
 fn a_run_is_never_overwritten_unasked() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
-    let before = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
-    let again = place.train_tiny("run", &["--seed", "2"]);
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    let before = std::fs::read(dir.path("run/best/model.safetensors")).unwrap();
+    let again = dir.train_tiny("run", &["--seed", "2"]);
     assert_eq!(again.code, Some(1), "{again:?}");
     for part in ["--resume", "--out", "--overwrite"] {
         assert!(again.stderr.contains(part), "{again:?}");
     }
-    let kept = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
+    let kept = std::fs::read(dir.path("run/best/model.safetensors")).unwrap();
     assert!(before == kept);
-    assert_eq!(place.train_tiny("run", &["--seed", "2", "--overwrite"]).code, Some(0));
-    let replaced = std::fs::read(place.path("run/best/model.safetensors")).unwrap();
+    assert_eq!(dir.train_tiny("run", &["--seed", "2", "--overwrite"]).code, Some(0));
+    let replaced = std::fs::read(dir.path("run/best/model.safetensors")).unwrap();
     assert!(before != replaced);
 }

@@ -9,5 +9,5 @@ mod save;
 
 pub use format::{Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState};
 pub use load::Checkpoint;
-pub use run::{Existing, RunFolder, newest_run, read_metrics};
+pub use run::{IfExists, RunFolder, newest_run, read_metrics};
 pub use save::{save, tensors_to_bytes};

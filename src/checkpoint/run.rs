@@ -23,7 +23,7 @@ pub struct RunFolder {
 
 /// What to do with a run that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub enum IfExists {
     Refuse,
     Overwrite,
 }
@@ -31,15 +31,15 @@ pub enum Existing {
 impl RunFolder {
     /// A folder for a new run.
     ///
-    /// With [`Existing::Overwrite`] an old run stays readable until the new one's first checkpoint
+    /// With [`IfExists::Overwrite`] an old run stays readable until the new one's first checkpoint
     /// takes its place.
     ///
     /// # Errors
     /// A run is there (unless it may be overwritten), another process trains in it, or the folder
     /// cannot be written.
-    pub fn create(root: &Path, policy: Existing) -> Result<Self> {
+    pub fn create(root: &Path, policy: IfExists) -> Result<Self> {
         ensure!(
-            policy == Existing::Overwrite || !holds_run(root),
+            policy == IfExists::Overwrite || !holds_run(root),
             "{0} holds a run already: continue it with --resume {0}, choose another folder with --out, \
              or replace it with --overwrite",
             root.display()

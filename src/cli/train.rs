@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
 
-use crate::checkpoint::{Checkpoint, Existing, RunFolder};
+use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
 use crate::cli::args::{checked, wrong};
 use crate::cli::output::{Outcome, bits, emit, grouped};
 use crate::cli::progress::Progress;
@@ -17,7 +17,7 @@ use crate::cli::{checkpoint, device};
 use crate::generate::{GenerateConfig, Generator};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
-use crate::train::{Ending, Event, Job, Summary, Trainer, resume};
+use crate::train::{Event, Job, StopReason, Summary, Trainer, resume};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -66,7 +66,7 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
         .out
         .clone()
         .unwrap_or_else(|| Path::new(checkpoint::CHECKPOINTS).join(corpus.name()));
-    let policy = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+    let policy = if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse };
     // Before the text is prepared: a refusal should not take minutes.
     let folder = RunFolder::create(&out, policy)?;
     let trainer = match &args.init_from {
@@ -216,8 +216,8 @@ fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
     progress.finish();
     let summary = outcome?;
     report(&trainer, &summary)?;
-    match (summary.ending, signals.received()) {
-        (Ending::Stopped, Some(signal)) => Ok(Outcome::Interrupted(signal)),
+    match (summary.reason, signals.received()) {
+        (StopReason::Stopped, Some(signal)) => Ok(Outcome::Interrupted(signal)),
         _ => Ok(Outcome::Done),
     }
 }
@@ -227,17 +227,17 @@ fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
         return Ok(());
     };
     let root = folder.root().display().to_string();
-    if summary.ending == Ending::Stopped {
+    if summary.reason == StopReason::Stopped {
         eprintln!(
             "stopped after {} steps; go on with: chargru train --resume {root}",
             summary.step
         );
         return Ok(());
     }
-    let why = match summary.ending {
-        Ending::TimeUp => "time is up",
-        Ending::Patience => "no better for a while",
-        Ending::Finished | Ending::Stopped => "done",
+    let why = match summary.reason {
+        StopReason::TimeUp => "time is up",
+        StopReason::Patience => "no better for a while",
+        StopReason::Finished | StopReason::Stopped => "done",
     };
     let loss = summary.best_val_loss.map_or_else(String::new, |loss| {
         format!(", best validation loss {loss:.4} nats ({:.4} bits) per character", bits(loss))

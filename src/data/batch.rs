@@ -1,6 +1,6 @@
 //! What one training step reads. Knows nothing of where it comes from.
 
-/// One step's window of B streams or lanes, all `[T, B]` time-major.
+/// One step's window of B rows (streams of a text, or packed documents), all `[T, B]` time-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub inputs: Vec<u32>,
@@ -12,8 +12,6 @@ pub struct Batch {
     pub t: usize,
     /// B
     pub b: usize,
-    /// The first window of an epoch.
-    pub new_epoch: bool,
     /// The state that enters this window must be zero in every row.
     pub fresh_state: bool,
 }

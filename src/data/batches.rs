@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::batch::Batch;
 use crate::data::encoded::EncodedText;
-use crate::data::packed_documents::{DocumentCursor, DocumentLanes};
+use crate::data::packed_documents::{DocumentCursor, PackedDocuments};
 use crate::data::streams::{StreamCursor, Streams, fitting_batch};
 
 /// The batches of a training run: the same for the same text, B, T and seed, on every machine.
 #[derive(Clone, Debug)]
 pub enum Batches {
     Streams(Streams),
-    Documents(DocumentLanes),
+    Documents(PackedDocuments),
 }
 
 /// Where a run is in its text; with what made the [`Batches`], it continues to the bit.
@@ -37,7 +37,7 @@ impl Batches {
             }
             EncodedText::Documents(set) => {
                 let batch = batch.min(set.len());
-                Self::Documents(DocumentLanes::new(set.clone(), batch, seq_len, seed)?)
+                Self::Documents(PackedDocuments::new(set.clone(), batch, seq_len, seed)?)
             }
         })
     }
@@ -45,7 +45,7 @@ impl Batches {
     pub fn next_batch(&mut self) -> Batch {
         match self {
             Self::Streams(streams) => streams.next_batch(),
-            Self::Documents(lanes) => lanes.next_batch(),
+            Self::Documents(packed) => packed.next_batch(),
         }
     }
 
@@ -53,14 +53,14 @@ impl Batches {
     pub fn batch(&self) -> usize {
         match self {
             Self::Streams(streams) => streams.batch(),
-            Self::Documents(lanes) => lanes.batch(),
+            Self::Documents(packed) => packed.batch(),
         }
     }
 
     pub fn steps_per_epoch(&self) -> usize {
         match self {
             Self::Streams(streams) => streams.steps_per_epoch(),
-            Self::Documents(lanes) => lanes.steps_per_epoch(),
+            Self::Documents(packed) => packed.steps_per_epoch(),
         }
     }
 
@@ -68,14 +68,14 @@ impl Batches {
     pub fn epoch(&self) -> u64 {
         match self {
             Self::Streams(streams) => streams.epoch(),
-            Self::Documents(lanes) => lanes.epoch(),
+            Self::Documents(packed) => packed.epoch(),
         }
     }
 
     pub fn cursor(&self) -> Cursor {
         match self {
             Self::Streams(streams) => Cursor::Streams(streams.cursor()),
-            Self::Documents(lanes) => Cursor::Documents(lanes.cursor()),
+            Self::Documents(packed) => Cursor::Documents(packed.cursor()),
         }
     }
 
@@ -84,7 +84,7 @@ impl Batches {
     pub fn restore(&mut self, cursor: Cursor) -> Result<()> {
         match (self, cursor) {
             (Self::Streams(streams), Cursor::Streams(cursor)) => streams.restore(cursor),
-            (Self::Documents(lanes), Cursor::Documents(cursor)) => lanes.restore(cursor),
+            (Self::Documents(packed), Cursor::Documents(cursor)) => packed.restore(cursor),
             _ => anyhow::bail!(
                 "the training state was saved with another --documents: resume with the one it had"
             ),
@@ -115,8 +115,8 @@ mod tests {
         let (text, _) = encoded("0123456789", Documents::Off);
         let (names, _) = encoded("Ada\nBo\n", Documents::Lines);
         let mut streams = Batches::new(&text, 2, 2, 1).unwrap();
-        let mut lanes = Batches::new(&names, 2, 2, 1).unwrap();
-        for batches in [&mut streams, &mut lanes] {
+        let mut packed = Batches::new(&names, 2, 2, 1).unwrap();
+        for batches in [&mut streams, &mut packed] {
             batches.next_batch();
             let json = serde_json::to_string(&batches.cursor()).unwrap();
             let cursor: Cursor = serde_json::from_str(&json).unwrap();
@@ -124,6 +124,6 @@ mod tests {
             batches.restore(cursor).unwrap();
             assert_eq!(batches.next_batch(), expected);
         }
-        assert!(streams.restore(lanes.cursor()).unwrap_err().to_string().contains("--documents"));
+        assert!(streams.restore(packed.cursor()).unwrap_err().to_string().contains("--documents"));
     }
 }

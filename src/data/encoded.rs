@@ -48,15 +48,6 @@ impl EncodedText {
         }
     }
 
-    /// Bytes of UTF-8 that those targets write (an end of document and an unknown character: 0).
-    pub fn predicted_bytes(&self, tokenizer: &Tokenizer) -> usize {
-        let bytes = |id: u32| tokenizer.bytes_of(id).len();
-        match self {
-            Self::Stream(ids) => ids.iter().skip(1).map(bytes).sum(),
-            Self::Documents(set) => set.iter().map(bytes).sum(),
-        }
-    }
-
     /// Training and validation: of one text the last `fraction` validates; of documents the last
     /// `fraction` of a shuffle by `seed`. A fraction of 0 gives no validation.
     ///
@@ -128,13 +119,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn predictions_and_their_bytes_are_counted() {
-        let (text, tokenizer) = encoded("été!", Documents::Off);
+    fn characters_and_predictions_are_counted() {
+        let (text, _) = encoded("été!", Documents::Off);
         assert_eq!((text.len(), text.predictions()), (4, 3));
-        assert_eq!(text.predicted_bytes(&tokenizer), 4); // all but the first é
-        let (names, tokenizer) = encoded("été\nab\n", Documents::Lines);
+        let (names, _) = encoded("été\nab\n", Documents::Lines);
         assert_eq!((names.len(), names.predictions()), (5, 7));
-        assert_eq!(names.predicted_bytes(&tokenizer), 7);
     }
 
     #[test]

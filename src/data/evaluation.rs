@@ -27,23 +27,13 @@ pub struct EvaluationWindow {
     pub targets: Vec<u32>,
     /// 1 where the state that enters the step must be zero. None for one long text.
     pub resets: Option<Vec<u8>>,
-    /// 0 where a lane had no document left: the target there does not count. None if all count.
+    /// 0 where a row has no document left: the target there does not count. None if all count.
     pub weights: Option<Vec<u8>>,
     /// T
     pub t: usize,
     /// B
     pub b: usize,
     pub carry: Carry,
-}
-
-impl EvaluationWindow {
-    /// How many targets count.
-    pub fn predictions(&self) -> usize {
-        match &self.weights {
-            None => self.targets.len(),
-            Some(weights) => weights.iter().map(|&weight| usize::from(weight)).sum(),
-        }
-    }
 }
 
 /// The windows of a text. How it is cut into rows is a function of the text alone, so that every
@@ -59,8 +49,8 @@ pub struct Evaluation {
 enum Rows {
     /// `batch` streams of `steps` each; what is left over follows on the last one.
     Streams { ids: IdSlice, batch: usize, steps: usize },
-    /// Which documents each lane reads, and the most predictions a lane has.
-    Documents { set: DocumentSet, lanes: Vec<Vec<u32>>, steps: usize },
+    /// Which documents each row reads, and the most predictions a row has.
+    Documents { set: DocumentSet, rows: Vec<Vec<u32>>, steps: usize },
 }
 
 /// B for n targets: 256 a row, so that few begin without context, and at most 64 rows.
@@ -83,8 +73,8 @@ impl Evaluation {
         let rows = match text {
             EncodedText::Stream(ids) => Rows::Streams { ids, batch, steps: predictions / batch },
             EncodedText::Documents(set) => {
-                let (lanes, steps) = fill_lanes(&set, batch);
-                Rows::Documents { set, lanes, steps }
+                let (rows, steps) = fill_rows(&set, batch);
+                Rows::Documents { set, rows, steps }
             }
         };
         Ok(Self { seq_len, predictions, rows })
@@ -109,11 +99,11 @@ impl Evaluation {
                     Carry::ContinueLastRow,
                 )))
             }
-            Rows::Documents { set, lanes, steps } => {
-                let mut positions = vec![(0, 0); lanes.len()];
+            Rows::Documents { set, rows, steps } => {
+                let mut positions = vec![(0, 0); rows.len()];
                 Box::new(cuts(*steps, self.seq_len).map(move |(start, t)| {
                     let carry = if start == 0 { Carry::Zero } else { Carry::Continue };
-                    lanes_window(set, lanes, &mut positions, t, carry)
+                    documents_window(set, rows, &mut positions, t, carry)
                 }))
             }
         }
@@ -142,35 +132,35 @@ fn cuts(steps: usize, seq_len: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..steps).step_by(seq_len).map(move |start| (start, seq_len.min(steps - start)))
 }
 
-/// The longest document first, each to the lane with the least so far: lanes end close together.
-fn fill_lanes(set: &DocumentSet, batch: usize) -> (Vec<Vec<u32>>, usize) {
+/// The longest document first, each to the row with the least so far: rows end close together.
+fn fill_rows(set: &DocumentSet, batch: usize) -> (Vec<Vec<u32>>, usize) {
     use std::cmp::Reverse;
     let mut documents = set.members().to_vec();
     documents.sort_by_key(|&document| (Reverse(set.length(document)), document));
     let batch = batch.min(documents.len()).max(1);
-    let mut lanes = vec![Vec::new(); batch];
+    let mut rows = vec![Vec::new(); batch];
     let mut loads: std::collections::BinaryHeap<_> =
-        (0..batch).map(|lane| Reverse((0usize, lane))).collect();
+        (0..batch).map(|row| Reverse((0usize, row))).collect();
     for document in documents {
         if let Some(mut least) = loads.peek_mut() {
-            let Reverse((load, lane)) = &mut *least;
+            let Reverse((load, row)) = &mut *least;
             *load += set.length(document) + 1;
-            lanes[*lane].push(document);
+            rows[*row].push(document);
         }
     }
     let steps = loads.into_iter().map(|Reverse((load, _))| load).max().unwrap_or_default();
-    (lanes, steps)
+    (rows, steps)
 }
 
-/// The next `t` predictions of every lane; `positions` has each lane's document and place in it.
-fn lanes_window(
+/// The next `t` predictions of every row; `positions` has each row's document and the place in it.
+fn documents_window(
     set: &DocumentSet,
-    lanes: &[Vec<u32>],
+    rows: &[Vec<u32>],
     positions: &mut [(usize, usize)],
     t: usize,
     carry: Carry,
 ) -> EvaluationWindow {
-    let b = lanes.len();
+    let b = rows.len();
     let mut window = EvaluationWindow {
         inputs: vec![set.end_of_document(); t * b],
         targets: vec![set.end_of_document(); t * b],
@@ -181,9 +171,9 @@ fn lanes_window(
         carry,
     };
     let (mut resets, mut weights) = (vec![0; t * b], vec![0; t * b]);
-    for (row, (lane, (nth, position))) in lanes.iter().zip(positions).enumerate() {
+    for (row, (documents, (nth, position))) in rows.iter().zip(positions).enumerate() {
         for at in (row..t * b).step_by(b) {
-            let Some(&document) = lane.get(*nth) else {
+            let Some(&document) = documents.get(*nth) else {
                 break;
             };
             let step = set.step(document, *position);
@@ -219,7 +209,6 @@ mod tests {
             };
             assert_eq!(states.len(), window.b);
             assert_eq!(window.inputs.len(), window.t * window.b);
-            let before = predicted.len();
             for at in 0..window.inputs.len() {
                 let state = &mut states[at % window.b];
                 if window.resets.as_ref().is_some_and(|resets| resets[at] == 1) {
@@ -230,7 +219,6 @@ mod tests {
                     predicted.push((state.clone(), window.targets[at]));
                 }
             }
-            assert_eq!(window.predictions(), predicted.len() - before);
         }
         assert_eq!(evaluation.predictions(), predicted.len());
         predicted

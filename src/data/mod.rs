@@ -27,6 +27,6 @@ pub use documents::DocumentSet;
 pub use encoded::EncodedText;
 pub use evaluation::{Carry, Evaluation, EvaluationWindow, READING_WINDOW};
 pub use ids::IdSlice;
-pub use packed_documents::{DocumentCursor, DocumentLanes, Lane};
+pub use packed_documents::{DocumentCursor, PackedDocuments, PackedRow};
 pub use source::{CorpusRecord, DataConfig, Part, part_of_corpus};
 pub use streams::{StreamCursor, Streams, fitting_batch};

@@ -1,4 +1,4 @@
-//! Training on documents: B lanes, each with one document after another. Knows nothing of the
+//! Training on documents: B rows, each with one document after another. Knows nothing of the
 //! streams of one long text.
 
 use anyhow::{Result, ensure};
@@ -8,13 +8,14 @@ use crate::data::batch::Batch;
 use crate::data::documents::DocumentSet;
 use crate::data::random;
 
-/// Documents fill windows of any size, so that nothing else bounds a mistyped one.
+/// Most predictions in one window. A few documents fill a window of any size, so that a mistyped
+/// size would otherwise be found only when memory runs out.
 const MAX_WINDOW: usize = 1 << 28;
 
-/// B lanes of documents. When a lane's document ends, the lane takes the next one of the queue: a
-/// shuffle per epoch, one after another without end, so that windows `[T, B]` are always full.
+/// B rows of documents. When a row's document ends, the row takes the next one from a queue, which
+/// is shuffled anew each epoch and never ends: windows `[T, B]` are always full.
 #[derive(Clone, Debug)]
-pub struct DocumentLanes {
+pub struct PackedDocuments {
     set: DocumentSet,
     batch: usize,
     seq_len: usize,
@@ -33,17 +34,19 @@ pub struct DocumentCursor {
     /// Which epoch's shuffle the queue is in, and how many documents of it were taken.
     pub queue_epoch: u64,
     pub queue_position: usize,
-    pub lanes: Vec<Lane>,
+    /// One for each of the B rows. (Files call them lanes, their first name.)
+    #[serde(rename = "lanes")]
+    pub rows: Vec<PackedRow>,
 }
 
-/// The next prediction of one lane.
+/// The next prediction of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lane {
+pub struct PackedRow {
     pub document: u32,
     pub position: usize,
 }
 
-impl DocumentLanes {
+impl PackedDocuments {
     /// # Errors
     /// A batch or a window of 0, no document.
     pub fn new(set: DocumentSet, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
@@ -55,7 +58,7 @@ impl DocumentLanes {
              largest window: lower one of them"
         );
         ensure!(!set.is_empty(), "there are 0 documents to train on: give more text");
-        let mut lanes = Self {
+        let mut packed = Self {
             predictions: set.predictions() as u64,
             set,
             batch,
@@ -66,12 +69,12 @@ impl DocumentLanes {
                 windows: 0,
                 queue_epoch: 0,
                 queue_position: 0,
-                lanes: Vec::new(),
+                rows: Vec::new(),
             },
         };
-        lanes.fill_queue();
-        lanes.cursor.lanes = (0..batch).map(|_| lanes.next_document()).collect();
-        Ok(lanes)
+        packed.fill_queue();
+        packed.cursor.rows = (0..batch).map(|_| packed.next_document()).collect();
+        Ok(packed)
     }
 
     fn fill_queue(&mut self) {
@@ -81,7 +84,7 @@ impl DocumentLanes {
         random::shuffle(&mut self.queue, &mut random::generator(self.seed, epoch));
     }
 
-    fn next_document(&mut self) -> Lane {
+    fn next_document(&mut self) -> PackedRow {
         if self.cursor.queue_position >= self.queue.len() {
             self.cursor.queue_epoch += 1;
             self.cursor.queue_position = 0;
@@ -89,7 +92,7 @@ impl DocumentLanes {
         }
         let document = self.queue.get(self.cursor.queue_position).copied().unwrap_or_default();
         self.cursor.queue_position += 1;
-        Lane { document, position: 0 }
+        PackedRow { document, position: 0 }
     }
 
     pub fn batch(&self) -> usize {
@@ -103,11 +106,7 @@ impl DocumentLanes {
 
     /// How often as many predictions were given as the documents have.
     pub fn epoch(&self) -> u64 {
-        self.epoch_after(self.cursor.windows)
-    }
-
-    fn epoch_after(&self, windows: u64) -> u64 {
-        windows.saturating_mul(self.window_size()) / self.predictions.max(1)
+        self.cursor.windows.saturating_mul(self.window_size()) / self.predictions.max(1)
     }
 
     fn window_size(&self) -> u64 {
@@ -119,20 +118,20 @@ impl DocumentLanes {
     }
 
     /// # Errors
-    /// A cursor that names documents, positions or lanes which are not here.
+    /// A cursor that names documents, positions or rows which are not here.
     pub fn restore(&mut self, cursor: DocumentCursor) -> Result<()> {
-        let is_here = |lane: &Lane| {
-            self.set.members().contains(&lane.document)
-                && lane.position <= self.set.length(lane.document)
+        let is_here = |row: &PackedRow| {
+            self.set.members().contains(&row.document)
+                && row.position <= self.set.length(row.document)
         };
         ensure!(
-            cursor.lanes.len() == self.batch
+            cursor.rows.len() == self.batch
                 && cursor.queue_position <= self.set.len()
-                && cursor.lanes.iter().all(is_here),
-            "the training state has {} lanes and document {} of its epoch, which do not fit --batch \
+                && cursor.rows.iter().all(is_here),
+            "the training state has {} rows and document {} of its epoch, which do not fit --batch \
              {} and the {} documents here: resume with the corpus, --batch and --val-fraction it \
              was saved with",
-            cursor.lanes.len(),
+            cursor.rows.len(),
             cursor.queue_position,
             self.batch,
             self.set.len()
@@ -149,27 +148,23 @@ impl DocumentLanes {
         let mut resets = vec![0; t * b];
         let mut at = 0;
         for _ in 0..t {
-            for lane in 0..b {
-                let Lane { document, position } = self.cursor.lanes[lane];
+            for row in 0..b {
+                let PackedRow { document, position } = self.cursor.rows[row];
                 let step = self.set.step(document, position);
                 inputs[at] = step.input;
                 targets[at] = step.target;
                 resets[at] = u8::from(step.begins);
-                self.cursor.lanes[lane] = if step.ends {
+                self.cursor.rows[row] = if step.ends {
                     self.next_document()
                 } else {
-                    Lane { document, position: position + 1 }
+                    PackedRow { document, position: position + 1 }
                 };
                 at += 1;
             }
         }
         let windows = self.cursor.windows;
         self.cursor.windows += 1;
-        let new_epoch = match windows.checked_sub(1) {
-            None => true,
-            Some(before) => self.epoch_after(windows) > self.epoch_after(before),
-        };
-        Batch { inputs, targets, resets: Some(resets), t, b, new_epoch, fresh_state: windows == 0 }
+        Batch { inputs, targets, resets: Some(resets), t, b, fresh_state: windows == 0 }
     }
 }
 
@@ -183,19 +178,23 @@ mod tests {
     use crate::data::documents::tests::set_of;
     use crate::text::{Documents, Tokenizer, Units};
 
-    /// The documents that lanes give, cut at the resets, a `.` for each end.
-    fn read(lanes: &mut DocumentLanes, tokenizer: &Tokenizer, windows: usize) -> Vec<Vec<String>> {
-        let mut read = vec![Vec::new(); lanes.batch()];
+    /// The documents that each row gives, cut at the resets, a `.` for each end.
+    fn read(
+        packed: &mut PackedDocuments,
+        tokenizer: &Tokenizer,
+        windows: usize,
+    ) -> Vec<Vec<String>> {
+        let mut read = vec![Vec::new(); packed.batch()];
         for _ in 0..windows {
-            let batch = lanes.next_batch();
+            let batch = packed.next_batch();
             let resets = batch.resets.unwrap();
             for at in 0..batch.t * batch.b {
-                let lane: &mut Vec<String> = &mut read[at % batch.b];
+                let row: &mut Vec<String> = &mut read[at % batch.b];
                 if resets[at] == 1 {
                     assert_eq!(Some(batch.inputs[at]), tokenizer.end_of_document());
-                    lane.push(String::new());
+                    row.push(String::new());
                 }
-                let current = lane.last_mut().unwrap();
+                let current = row.last_mut().unwrap();
                 if Some(batch.targets[at]) == tokenizer.end_of_document() {
                     current.push('.');
                 } else {
@@ -210,13 +209,13 @@ mod tests {
     fn the_queue_gives_each_document_once_an_epoch() {
         let words = ["a", "bb", "ccc", "dddd", "eeeee"];
         let (set, tokenizer) = set_of(&words.join("\n"), Documents::Lines, Units::Chars);
-        let mut lanes = DocumentLanes::new(set, 1, 4, 3).unwrap();
+        let mut packed = PackedDocuments::new(set, 1, 4, 3).unwrap();
         // 20 predictions an epoch, 5 windows of 4: three epochs, each a permutation.
-        assert_eq!(lanes.steps_per_epoch(), 5);
+        assert_eq!(packed.steps_per_epoch(), 5);
         let mut orders = Vec::new();
         for epoch in 0..3 {
-            assert_eq!(lanes.epoch(), epoch);
-            let mut given = read(&mut lanes, &tokenizer, 5).remove(0);
+            assert_eq!(packed.epoch(), epoch);
+            let mut given = read(&mut packed, &tokenizer, 5).remove(0);
             orders.push(given.clone());
             given.sort();
             assert_eq!(given, words.map(|word| format!("{word}.")));
@@ -228,20 +227,22 @@ mod tests {
     fn an_epoch_begins_when_its_predictions_are_given() {
         // 20 predictions, windows of 6: the second epoch begins inside the fourth window.
         let (set, _) = set_of("a\nbb\nccc\ndddd\neeeee", Documents::Lines, Units::Chars);
-        let mut lanes = DocumentLanes::new(set, 2, 3, 3).unwrap();
-        assert_eq!(lanes.steps_per_epoch(), 4);
-        let batches: Vec<Batch> = (0..11).map(|_| lanes.next_batch()).collect();
-        let which = |flag: fn(&Batch) -> bool| -> Vec<usize> {
-            (0..11).filter(|&window| flag(&batches[window])).collect()
-        };
-        assert_eq!(which(|batch| batch.new_epoch), [0, 4, 7, 10]);
-        assert_eq!(which(|batch| batch.fresh_state), [0]);
+        let mut packed = PackedDocuments::new(set, 2, 3, 3).unwrap();
+        assert_eq!(packed.steps_per_epoch(), 4);
+        let (mut epochs, mut batches) = (Vec::new(), Vec::new());
+        for _ in 0..11 {
+            batches.push(packed.next_batch());
+            epochs.push(packed.epoch());
+        }
+        assert_eq!(epochs, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3]);
+        let fresh: Vec<usize> = (0..11).filter(|&at| batches[at].fresh_state).collect();
+        assert_eq!(fresh, [0]);
         assert_eq!(batches[0].resets.as_ref().unwrap()[..2], [1, 1]);
     }
 
     proptest! {
         #[test]
-        fn lanes_give_whole_documents_each_about_as_often(
+        fn rows_give_whole_documents_each_about_as_often(
             lengths in prop::collection::vec(1usize..30, 2..20),
             batch in 1usize..6, seq_len in 1usize..20, seed: u64,
         ) {
@@ -249,18 +250,18 @@ mod tests {
             let lines: Vec<String> = lengths.iter().zip('A'..)
                 .map(|(&length, character)| character.to_string().repeat(length)).collect();
             let (set, tokenizer) = set_of(&lines.join("\n"), Documents::Lines, Units::Chars);
-            let mut lanes = DocumentLanes::new(set, batch, seq_len, seed).unwrap();
-            let windows = lanes.steps_per_epoch() * 3;
+            let mut packed = PackedDocuments::new(set, batch, seq_len, seed).unwrap();
+            let windows = packed.steps_per_epoch() * 3;
             let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-            for mut lane in read(&mut lanes, &tokenizer, windows) {
-                lane.pop(); // it may go on
-                for given in lane {
+            for mut row in read(&mut packed, &tokenizer, windows) {
+                row.pop(); // its last document may go on
+                for given in row {
                     *counts.entry(given).or_default() += 1;
                 }
             }
             let known = |given: &str| lines.iter().any(|line| format!("{line}.") == given);
             prop_assert!(counts.keys().all(|given| known(given)));
-            // Those still in a lane apart, no document is an epoch ahead of another.
+            // Those still in a row apart, no document is an epoch ahead of another.
             let fewest = lines.iter().map(|line| counts.get(&format!("{line}.")).copied().unwrap_or(0));
             let most = counts.values().max().copied().unwrap_or(0);
             prop_assert!(most <= fewest.min().unwrap_or(0) + 1 + batch);
@@ -271,7 +272,7 @@ mod tests {
             steps in 0usize..40, batch in 1usize..9, seq_len in 1usize..9, seed: u64,
         ) {
             let (set, _) = set_of("Ada\nBo\nCarolina\nDee\nE\n", Documents::Lines, Units::Chars);
-            let new = || DocumentLanes::new(set.clone(), batch, seq_len, seed).unwrap();
+            let new = || PackedDocuments::new(set.clone(), batch, seq_len, seed).unwrap();
             let mut through = new();
             (0..steps).for_each(|_| drop(through.next_batch()));
             let saved = serde_json::to_string(&through.cursor()).unwrap();
@@ -286,19 +287,33 @@ mod tests {
     #[test]
     fn a_cursor_of_other_documents_is_refused() {
         let (set, _) = set_of("Ada\nBo\n", Documents::Lines, Units::Chars);
-        let mut lanes = DocumentLanes::new(set, 2, 3, 0).unwrap();
-        let good = lanes.cursor();
+        let mut packed = PackedDocuments::new(set, 2, 3, 0).unwrap();
+        let good = packed.cursor();
         let mut refused = |change: &dyn Fn(&mut DocumentCursor)| {
             let mut cursor = good.clone();
             change(&mut cursor);
             assert!(
-                lanes.restore(cursor).unwrap_err().to_string().contains("resume with the corpus")
+                packed.restore(cursor).unwrap_err().to_string().contains("resume with the corpus")
             );
         };
-        refused(&|cursor| cursor.lanes.truncate(1));
-        refused(&|cursor| cursor.lanes[0].document = 2);
-        refused(&|cursor| cursor.lanes[1].position = 4);
+        refused(&|cursor| cursor.rows.truncate(1));
+        refused(&|cursor| cursor.rows[0].document = 2);
+        refused(&|cursor| cursor.rows[1].position = 4);
         refused(&|cursor| cursor.queue_position = 3);
-        lanes.restore(good).unwrap();
+        packed.restore(good).unwrap();
+    }
+
+    /// A cursor as a checkpoint of version 0.1 has it.
+    #[test]
+    fn the_names_on_disk_stay() {
+        let json = r#"{"windows":3,"queue_epoch":1,"queue_position":2,
+            "lanes":[{"document":0,"position":4},{"document":1,"position":0}]}"#;
+        let cursor: DocumentCursor = serde_json::from_str(json).unwrap();
+        let rows =
+            vec![PackedRow { document: 0, position: 4 }, PackedRow { document: 1, position: 0 }];
+        let expected = DocumentCursor { windows: 3, queue_epoch: 1, queue_position: 2, rows };
+        assert_eq!(cursor, expected);
+        let written: serde_json::Value = serde_json::to_value(&cursor).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(json).unwrap());
     }
 }

@@ -112,7 +112,6 @@ impl Streams {
             resets: None,
             t: self.seq_len,
             b: self.batch,
-            new_epoch: window == 0,
             fresh_state: window == 0,
         }
     }
@@ -139,10 +138,10 @@ mod tests {
         let first = streams.next_batch();
         assert_eq!(first.inputs, [0, 6, 1, 7, 2, 8]);
         assert_eq!(first.targets, [1, 7, 2, 8, 3, 9]);
-        assert!(first.new_epoch && first.fresh_state && first.resets.is_none());
+        assert!(first.fresh_state && first.resets.is_none());
         let second = streams.next_batch();
         assert_eq!(second.inputs, [3, 9, 4, 10, 5, 11]);
-        assert!(!second.new_epoch && !second.fresh_state);
+        assert!(!second.fresh_state);
         assert_eq!(streams.epoch(), 1);
         let third = streams.next_batch();
         assert_eq!(third, first);

@@ -41,7 +41,7 @@ pub struct StepReport {
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum StopReason {
     /// All its steps are done.
     Finished,
     /// The time limit is reached.
@@ -55,7 +55,7 @@ pub enum Ending {
 /// A run that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
-    pub ending: Ending,
+    pub reason: StopReason,
     pub step: u64,
     pub val_loss: Option<f64>,
     pub best_val_loss: Option<f64>,

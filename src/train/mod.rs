@@ -13,7 +13,7 @@ mod trainer;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use config::TrainConfig;
-pub use events::{Ending, Event, StepReport, Summary};
+pub use events::{Event, StepReport, StopReason, Summary};
 pub use job::{Job, resume};
 pub use prepare::TrainingData;
 pub use schedule::Schedule;

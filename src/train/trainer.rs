@@ -13,7 +13,7 @@ use crate::model::{Dropout, Gradients, ModelConfig, Network, Precision, State, n
 use crate::runtime::on_pool;
 use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;
-use crate::train::events::{Ending, Event, StepReport, Summary};
+use crate::train::events::{Event, StepReport, StopReason, Summary};
 use crate::train::prepare::TrainingData;
 
 /// `last` is written at evaluations, but no oftener than this where they come thick and fast,
@@ -173,12 +173,12 @@ impl Trainer {
         self.started = Instant::now();
         self.begin_folder()?;
         let interval = self.config.evaluation_interval(self.steps_per_epoch());
-        let ending = loop {
-            if let Some(ending) = self.over() {
-                break ending;
+        let reason = loop {
+            if let Some(reason) = self.over() {
+                break reason;
             }
             if stop() {
-                break Ending::Stopped;
+                break StopReason::Stopped;
             }
             let report = on_pool(|| self.train_step())?;
             observe(Event::Step(report))?;
@@ -200,13 +200,13 @@ impl Trainer {
             }
         };
         let already = self.metrics.as_ref().is_some_and(|m| m.step == self.step);
-        if ending != Ending::Stopped && !already && self.loss_count > 0 {
+        if reason != StopReason::Stopped && !already && self.loss_count > 0 {
             let lr = self.optimizer.learning_rate();
             self.evaluate(lr, &mut observe)?;
         }
         self.save_last()?;
         Ok(Summary {
-            ending,
+            reason,
             step: self.step,
             val_loss: self.metrics.as_ref().and_then(|m| m.val_loss),
             best_val_loss: self.best_val_loss,
@@ -233,18 +233,18 @@ impl Trainer {
         by_steps.unwrap_or(0.0).max(by_time.unwrap_or(0.0)).clamp(0.0, 1.0)
     }
 
-    fn over(&self) -> Option<Ending> {
+    fn over(&self) -> Option<StopReason> {
         let total = self.config.total_steps(self.steps_per_epoch());
         if total.is_some_and(|total| self.step >= total) {
-            return Some(Ending::Finished);
+            return Some(StopReason::Finished);
         }
         if self.config.time_limit.is_some_and(|limit| self.elapsed() >= limit) {
-            return Some(Ending::TimeUp);
+            return Some(StopReason::TimeUp);
         }
         self.config
             .patience
             .is_some_and(|patience| self.evaluations_since_best >= patience)
-            .then_some(Ending::Patience)
+            .then_some(StopReason::Patience)
     }
 
     /// One window forward and backward, one step of the optimizer.
@@ -271,9 +271,9 @@ impl Trainer {
         let Gradients { loss, grads, state } =
             self.network.gradients(&ids, &targets, &self.state, resets.as_ref(), dropout)?;
         let nats = f64::from(loss);
-        self.refuse_nonsense("loss", nats)?;
+        self.ensure_finite("loss", nats)?;
         let norm = self.optimizer.gradient_norm(&grads)?;
-        self.refuse_nonsense("gradient's norm", norm)?;
+        self.ensure_finite("gradient's norm", norm)?;
         let clip = self.config.clip;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let warmup = self.config.warmup_steps(self.steps_per_epoch());
@@ -304,7 +304,7 @@ impl Trainer {
         })
     }
 
-    fn refuse_nonsense(&self, what: &str, value: f64) -> Result<()> {
+    fn ensure_finite(&self, what: &str, value: f64) -> Result<()> {
         if value.is_finite() {
             return Ok(());
         }
@@ -334,7 +334,7 @@ impl Trainer {
             .transpose();
         let val_loss = score?.map(|score| score.nats_per_id());
         if let Some(loss) = val_loss {
-            self.refuse_nonsense("validation loss", loss)?;
+            self.ensure_finite("validation loss", loss)?;
         }
         let metrics = Metrics {
             step: self.step,
