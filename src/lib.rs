@@ -43,6 +43,7 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod data;
+mod error;
 pub mod evaluate;
 pub mod fused;
 pub mod generate;
@@ -50,3 +51,6 @@ pub mod model;
 pub mod runtime;
 pub mod text;
 pub mod train;
+
+pub use candle_core::Device;
+pub use error::{Cause, Error, Result, RunProblem};

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Result};
 
 /// Writes `bytes` beside `path`, flushes them to the disk, then renames.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -20,7 +20,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         // What is half written takes room that a full disk needs.
         let _ = fs::remove_file(&beside);
     }
-    written.with_context(|| format!("cannot write {}", path.display()))
+    written.map_err(Error::io("write", path))
 }
 
 /// Replaces the folder `place` by one that `fill` writes into.
@@ -34,7 +34,7 @@ pub fn replace_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> R
     let old = with_suffix(place, ".old");
     remove_folder(&new)?;
     let filled = fs::create_dir_all(&new)
-        .with_context(|| format!("cannot create {}", new.display()))
+        .map_err(Error::io("create", &new))
         .and_then(|()| fill(&new))
         .and_then(|()| sync_folder(&new));
     if let Err(error) = filled {
@@ -82,14 +82,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to)
-        .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
+    fs::rename(from, to).map_err(Error::io("move a folder to", to))
 }
 
 fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            Err(Error::io("remove", path)(error))
         }
         _ => Ok(()),
     }
@@ -98,9 +97,7 @@ fn remove_folder(path: &Path) -> Result<()> {
 /// Makes the names in a folder durable. Windows has no such call, and needs none.
 fn sync_folder(path: &Path) -> Result<()> {
     #[cfg(unix)]
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("cannot flush {}", path.display()))?;
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", path))?;
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
@@ -111,7 +108,7 @@ mod tests {
     use super::*;
 
     fn put(folder: &Path, text: &str) -> Result<()> {
-        fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder).unwrap();
         write_file(&folder.join("a"), text.as_bytes())
     }
 
@@ -122,18 +119,18 @@ mod tests {
 
     #[test]
     fn a_failed_fill_leaves_the_old_folder() -> Result<()> {
-        let temp = tempfile::tempdir()?;
+        let temp = tempfile::tempdir().unwrap();
         let place = temp.path().join("last");
         replace_folder(&place, |dir| put(dir, "one"))?;
         let failed = replace_folder(&place, |dir| {
             put(dir, "half")?;
-            anyhow::bail!("disk full")
+            Err(Error::Text("the disk is full".into()))
         });
-        assert!(failed.is_err());
+        assert_eq!(failed.unwrap_err().to_string(), "the disk is full");
         assert_eq!(read(&place), "one");
         replace_folder(&place, |dir| put(dir, "two"))?;
         assert_eq!(read(&place), "two");
-        assert_eq!(fs::read_dir(temp.path())?.count(), 1, "nothing is left behind");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left behind");
         Ok(())
     }
 
@@ -148,7 +145,7 @@ mod tests {
             (&[("last.old", "one")], "one"),
         ];
         for (folders, expected) in states {
-            let temp = tempfile::tempdir()?;
+            let temp = tempfile::tempdir().unwrap();
             let place = temp.path().join("last");
             for (name, text) in folders {
                 put(&temp.path().join(name), text)?;
@@ -157,7 +154,7 @@ mod tests {
             recover(&place)?;
             assert!(place.is_dir());
             assert_eq!(read(&place), expected, "read after recovery: {folders:?}");
-            assert_eq!(fs::read_dir(temp.path())?.count(), 1);
+            assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! What the files of a checkpoint folder hold.
 
-use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{CorpusRecord, Cursor};
+use crate::error::{Cause, Error, ensure};
 use crate::model::ModelConfig;
 use crate::text::Tokenizer;
 
@@ -34,7 +34,7 @@ pub struct Config {
 impl Config {
     /// # Errors
     /// Text that is no such JSON, a format of a later program, or a model that cannot be.
-    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, Cause> {
         #[derive(Deserialize)]
         struct Versioned {
             format: u32,
@@ -43,12 +43,17 @@ impl Config {
         let found: Versioned = serde_json::from_slice(bytes)?;
         ensure!(
             found.format == FORMAT,
-            "format {} was written by chargru {}; this program reads format {FORMAT}: use that version",
-            found.format,
-            found.chargru
+            Cause::from(format!(
+                "format {} was written by chargru {}; this program reads format {FORMAT}: use that version",
+                found.format, found.chargru
+            ))
         );
         let config: Self = serde_json::from_slice(bytes)?;
-        config.model.validate().context("its model is impossible")?;
+        config.model.validate().map_err(|error| Error::Checkpoint {
+            path: CONFIG.into(),
+            message: "its model is impossible".into(),
+            source: Some(error.into()),
+        })?;
         Ok(config)
     }
 }

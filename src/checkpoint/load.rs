@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use safetensors::{Dtype, SafeTensors};
@@ -14,6 +13,7 @@ use crate::checkpoint::atomic::existing;
 use crate::checkpoint::format::{
     CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
 };
+use crate::error::{Cause, Error, Result, ensure};
 use crate::model::{Network, var_map};
 use crate::text::Tokenizer;
 
@@ -36,21 +36,28 @@ impl Checkpoint {
     /// A file that is missing, broken, of another version, or that does not fit the others.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         let folder = resolve(path)?;
-        let config = Config::from_json(&read_text_file(&folder.join(CONFIG))?)
-            .with_context(|| broken(&folder.join(CONFIG)))?;
-        let tokenizer = Tokenizer::from_json(&read_text_file(&folder.join(TOKENIZER))?)
-            .with_context(|| broken(&folder.join(TOKENIZER)))?;
+        let path = folder.join(CONFIG);
+        let config = Config::from_json(&read_text_file(&path)?)
+            .map_err(|cause| Error::broken(&path, cause))?;
+        let path = folder.join(TOKENIZER);
+        let tokenizer = Tokenizer::from_json(&read_text_file(&path)?)
+            .map_err(|cause| Error::broken(&path, cause))?;
         ensure!(
             tokenizer.vocab_size() == config.model.vocab,
-            "{} has {} ids but {} says that the model has {}: the two are of different runs",
-            folder.join(TOKENIZER).display(),
-            tokenizer.vocab_size(),
-            folder.join(CONFIG).display(),
-            config.model.vocab
+            Error::checkpoint(
+                &folder,
+                format!(
+                    "{} has {} ids but {} says that the model has {}: the two are of different runs",
+                    folder.join(TOKENIZER).display(),
+                    tokenizer.vocab_size(),
+                    folder.join(CONFIG).display(),
+                    config.model.vocab
+                )
+            )
         );
         let path = folder.join(WEIGHTS);
         let weights = read_tensors(&path, device)?;
-        check_weights(&config, &weights).with_context(|| broken(&path))?;
+        check_weights(&config, &weights).map_err(|cause| Error::broken(&path, cause))?;
         Ok(Self { folder, config, tokenizer, weights })
     }
 
@@ -73,8 +80,8 @@ impl Checkpoint {
     /// The training state beside the weights; only `last` has one.
     pub fn training(&self, device: &Device) -> Result<TrainingState> {
         let path = self.folder.join(TRAINING);
-        let record: TrainingRecord =
-            serde_json::from_slice(&read_text_file(&path)?).with_context(|| broken(&path))?;
+        let record: TrainingRecord = serde_json::from_slice(&read_text_file(&path)?)
+            .map_err(|cause| Error::broken(&path, cause))?;
         let tensors = read_tensors(&self.folder.join(TRAINING_TENSORS), device)?;
         Ok(TrainingState { record, tensors: tensors.into_iter().collect() })
     }
@@ -89,19 +96,12 @@ fn resolve(path: &Path) -> Result<PathBuf> {
             return Ok(folder);
         }
     }
-    ensure!(
-        path.exists(),
-        "there is no checkpoint {}: give the folder that `chargru train` named at its end",
-        path.display()
-    );
-    bail!(
+    ensure!(path.exists(), Error::NoCheckpoint(path.to_path_buf()));
+    let holds_none = format!(
         "{} is no checkpoint: it holds no {CONFIG}, and neither does a best/ or last/ in it",
         path.display()
-    )
-}
-
-fn broken(path: &Path) -> String {
-    format!("{} cannot be used: restore it from a copy, or train again", path.display())
+    );
+    Err(Error::checkpoint(path, holds_none))
 }
 
 fn read_text_file(path: &Path) -> Result<Vec<u8>> {
@@ -111,54 +111,62 @@ fn read_text_file(path: &Path) -> Result<Vec<u8>> {
 /// The bytes of a regular file of at most `most` bytes. Reading anything else, a pipe or a terminal,
 /// might never end.
 fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let cannot_read = || format!("cannot read {}", path.display());
-    let file = fs::metadata(path).with_context(cannot_read)?;
-    ensure!(file.is_file(), "cannot read {}: it is not a regular file", path.display());
-    ensure!(
-        file.len() <= most,
-        "{} has {} bytes, more than any checkpoint's ({most})",
-        path.display(),
-        file.len()
-    );
-    fs::read(path).with_context(cannot_read)
+    let file = fs::metadata(path).map_err(Error::io("read", path))?;
+    let wrong = if !file.is_file() {
+        format!("cannot read {}: it is not a regular file", path.display())
+    } else if file.len() > most {
+        format!("{} has {} bytes, more than any checkpoint's ({most})", path.display(), file.len())
+    } else {
+        return fs::read(path).map_err(Error::io("read", path));
+    };
+    Err(Error::checkpoint(path, wrong))
 }
 
 fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
     let bytes = read_file(path, u64::MAX)?;
-    let read = || -> Result<HashMap<String, Tensor>> {
-        ensure!(!bytes.is_empty(), "it is empty");
+    let read = || -> Result<HashMap<String, Tensor>, Cause> {
+        ensure!(!bytes.is_empty(), Cause::from("it is empty"));
         let tensors = SafeTensors::deserialize(&bytes)
-            .map_err(|error| anyhow!("no whole safetensors file: {error}"))?;
+            .map_err(|error| Cause::from(format!("no whole safetensors file: {error}")))?;
         tensors
             .iter()
             .map(|(name, view)| {
                 ensure!(
                     view.dtype() == Dtype::F32,
-                    "{name} is {:?}, but chargru keeps float32",
-                    view.dtype()
+                    Cause::from(format!("{name} is {:?}, but chargru keeps float32", view.dtype()))
                 );
                 let values: Vec<f32> = view
                     .data()
                     .chunks_exact(4)
                     .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                     .collect();
-                ensure!(values.iter().all(|v| v.is_finite()), "{name} holds a NaN or an infinity");
+                ensure!(
+                    values.iter().all(|v| v.is_finite()),
+                    Cause::from(format!("{name} holds a NaN or an infinity"))
+                );
                 let tensor = Tensor::from_vec(values, view.shape(), device)?;
                 Ok((name.to_string(), tensor))
             })
             .collect()
     };
-    read().with_context(|| broken(path))
+    read().map_err(|cause| Error::broken(path, cause))
 }
 
 /// Exactly the tensors that the configuration names, in its shapes.
-fn check_weights(config: &Config, weights: &HashMap<String, Tensor>) -> Result<()> {
+fn check_weights(config: &Config, weights: &HashMap<String, Tensor>) -> Result<(), Cause> {
     let expected = config.model.parameters();
     for (name, shape) in &expected {
         match weights.get(name) {
-            None => bail!("it lacks the tensor {name} {shape:?} that {CONFIG} asks for"),
+            None => {
+                return Err(Cause::from(format!(
+                    "it lacks the tensor {name} {shape:?} that {CONFIG} asks for"
+                )));
+            }
             Some(tensor) if tensor.dims() != shape => {
-                bail!("{name} has shape {:?} but {CONFIG} asks for {shape:?}", tensor.dims())
+                return Err(Cause::from(format!(
+                    "{name} has shape {:?} but {CONFIG} asks for {shape:?}",
+                    tensor.dims()
+                )));
             }
             Some(_) => {}
         }
@@ -166,7 +174,7 @@ fn check_weights(config: &Config, weights: &HashMap<String, Tensor>) -> Result<(
     if let Some(extra) =
         weights.keys().filter(|name| !expected.iter().any(|(known, _)| known == *name)).min()
     {
-        bail!("it has a tensor {extra} that {CONFIG} knows nothing of");
+        return Err(Cause::from(format!("it has a tensor {extra} that {CONFIG} knows nothing of")));
     }
     Ok(())
 }

@@ -5,11 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
-
 use crate::checkpoint::atomic::{existing, recover, write_file};
 use crate::checkpoint::format::{CONFIG, Metrics, Snapshot};
 use crate::checkpoint::save::save;
+use crate::error::{Error, Result, RunProblem, ensure};
 
 const METRICS: &str = "metrics.jsonl";
 const LOCK: &str = ".lock";
@@ -40,22 +39,15 @@ impl RunFolder {
     pub fn create(root: &Path, policy: IfExists) -> Result<Self> {
         ensure!(
             policy == IfExists::Overwrite || !holds_run(root),
-            "{0} holds a run already: continue it with --resume {0}, choose another folder with --out, \
-             or replace it with --overwrite",
-            root.display()
+            problem(root, RunProblem::Exists)
         );
-        fs::create_dir_all(root)
-            .with_context(|| format!("cannot create the folder {}", root.display()))?;
+        fs::create_dir_all(root).map_err(Error::io("create the folder", root))?;
         Self::open(root)
     }
 
     /// The folder of a run that is to go on.
     pub fn resume(root: &Path) -> Result<Self> {
-        ensure!(
-            existing(&root.join("last")).is_some(),
-            "{} holds no run to resume: --resume takes the folder that holds last/",
-            root.display()
-        );
+        ensure!(existing(&root.join("last")).is_some(), problem(root, RunProblem::Missing));
         let run = Self::open(root)?;
         recover(&run.last())?;
         recover(&run.best())?;
@@ -69,13 +61,10 @@ impl RunFolder {
             .truncate(false)
             .write(true)
             .open(&path)
-            .with_context(|| format!("cannot write into {}", root.display()))?;
+            .map_err(Error::io("write into", root))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!(
-                "another process is training in {}: wait for it, or choose another folder with --out",
-                root.display()
-            ),
+            Err(TryLockError::WouldBlock) => return Err(problem(root, RunProblem::Locked)),
             // A file system without locks: nothing to hold on to, and no reason to refuse.
             Err(TryLockError::Error(_)) => {}
         }
@@ -102,9 +91,7 @@ impl RunFolder {
         for result in [fs::remove_dir_all(self.best()), fs::remove_file(self.root.join(METRICS))] {
             match result {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| {
-                        format!("cannot clear the old run in {}", self.root.display())
-                    });
+                    return Err(Error::io("clear the old run in", &self.root)(error));
                 }
                 _ => {}
             }
@@ -136,11 +123,10 @@ impl RunFolder {
         };
         ensure!(
             free >= needed,
-            "{} has {} MB free but the checkpoints of this run need {} MB: free some, or choose \
-             another folder with --out",
-            self.root.display(),
-            free >> 20,
-            needed.div_ceil(1 << 20)
+            problem(
+                &self.root,
+                RunProblem::DiskFull { free_mb: free >> 20, needed_mb: needed.div_ceil(1 << 20) }
+            )
         );
         Ok(())
     }
@@ -148,14 +134,13 @@ impl RunFolder {
     /// Adds a line to `metrics.jsonl`.
     pub fn append_metrics(&self, metrics: &Metrics) -> Result<()> {
         let path = self.root.join(METRICS);
-        let mut line = serde_json::to_vec(metrics)?;
-        line.push(b'\n');
+        let line = json_line(metrics).map_err(Error::io("write", &path))?;
         OpenOptions::new()
             .create(true)
             .append(true)
             .open(&path)
             .and_then(|mut file| file.write_all(&line))
-            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(Error::io("write", &path))
     }
 
     /// Drops the lines after `step`: what an interrupted run wrote past its last checkpoint
@@ -169,8 +154,7 @@ impl RunFolder {
             read_metrics(&self.root)?.into_iter().filter(|m| m.step <= step).collect();
         let mut bytes = Vec::new();
         for metrics in &kept {
-            serde_json::to_writer(&mut bytes, metrics)?;
-            bytes.push(b'\n');
+            bytes.extend(json_line(metrics).map_err(Error::io("write", &path))?);
         }
         write_file(&path, &bytes)
     }
@@ -179,16 +163,26 @@ impl RunFolder {
 /// The lines of a run's `metrics.jsonl`; a last line that a crash cut short is left out.
 pub fn read_metrics(root: &Path) -> Result<Vec<Metrics>> {
     let path = root.join(METRICS);
-    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = File::open(&path).map_err(Error::io("read", &path))?;
     let mut all = Vec::new();
     for line in BufReader::new(file).lines() {
-        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
+        let line = line.map_err(Error::io("read", &path))?;
         match serde_json::from_str(&line) {
             Ok(metrics) => all.push(metrics),
             Err(_) => break,
         }
     }
     Ok(all)
+}
+
+fn problem(root: &Path, problem: RunProblem) -> Error {
+    Error::Run { path: root.to_path_buf(), problem }
+}
+
+fn json_line(metrics: &Metrics) -> std::io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(metrics)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 fn holds_run(root: &Path) -> bool {

@@ -3,15 +3,26 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::checkpoint::atomic::{replace_folder, write_file};
 use crate::checkpoint::format::{CONFIG, Snapshot, TOKENIZER, TRAINING, TRAINING_TENSORS, WEIGHTS};
+use crate::error::{Cause, Error, Result};
 
-/// Writes a checkpoint into `place`, replacing what is there in one move.
+/// Writes a checkpoint into the folder `place`, replacing what is there in one move.
+///
+/// # Errors
+/// The folder cannot be written, or the disk is full; what was there before stays.
 pub fn save(place: &Path, snapshot: &Snapshot) -> Result<()> {
+    write(place, snapshot).map_err(|cause| Error::Checkpoint {
+        path: place.to_path_buf(),
+        message: format!("the checkpoint {} was not replaced", place.display()),
+        source: Some(cause),
+    })
+}
+
+fn write(place: &Path, snapshot: &Snapshot) -> Result<(), Cause> {
     // Everything is serialised before anything is written.
     let mut files = vec![
         (CONFIG, pretty(snapshot.config)?),
@@ -23,21 +34,21 @@ pub fn save(place: &Path, snapshot: &Snapshot) -> Result<()> {
         files.push((TRAINING_TENSORS, tensors_to_bytes(&training.tensors)?));
     }
     replace_folder(place, |folder| {
-        for (name, bytes) in &files {
-            write_file(&folder.join(name), bytes)?;
-        }
-        Ok(())
-    })
-    .with_context(|| format!("the checkpoint {} was not replaced", place.display()))
+        files.iter().try_for_each(|(name, bytes)| write_file(&folder.join(name), bytes))
+    })?;
+    Ok(())
 }
 
-fn pretty<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+fn pretty<T: serde::Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-/// Named tensors as a float32 safetensors file.
+/// Named tensors as the bytes of a float32 safetensors file.
+///
+/// # Errors
+/// A tensor that cannot be read from its device.
 pub fn tensors_to_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
     let buffers = tensors
         .iter()
@@ -51,8 +62,9 @@ pub fn tensors_to_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
     let views = buffers
         .iter()
         .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(candle_core::Error::wrap)?;
     // "pt" tells Python's loaders that the names are PyTorch's.
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    Ok(safetensors::serialize(views, Some(metadata)).map_err(candle_core::Error::wrap)?)
 }

@@ -7,6 +7,8 @@ use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
+use crate::error::Error;
+
 /// An error in the arguments themselves: the program exits with 2.
 #[derive(Debug)]
 pub(crate) struct WrongArgument(String);
@@ -24,9 +26,13 @@ pub(crate) fn wrong(message: impl fmt::Display) -> anyhow::Error {
     anyhow::Error::new(WrongArgument(message.to_string()))
 }
 
-/// The result of checking settings that came from the arguments.
-pub(crate) fn checked<T>(result: Result<T>) -> Result<T> {
-    result.map_err(|error| wrong(format!("{error:#}")))
+/// The result of checking settings that came from the arguments. An error of the library says itself
+/// whether it is about a setting.
+pub(crate) fn checked<T, E: Into<anyhow::Error>>(result: Result<T, E>) -> Result<T> {
+    result.map_err(|error| {
+        let error = error.into();
+        if error.is::<Error>() { error } else { wrong(format!("{error:#}")) }
+    })
 }
 
 /// The arguments of `command`, by id, that the user wrote out: they win over a file's or a preset's.

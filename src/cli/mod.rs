@@ -4,6 +4,7 @@
 mod args;
 mod checkpoint;
 mod device;
+mod errors;
 mod eval;
 mod info;
 mod output;
@@ -66,8 +67,8 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<args::WrongArgument>() { 2 } else { 1 })
+            eprintln!("error: {}", errors::line(&error));
+            ExitCode::from(errors::exit_code(&error))
         }
     }
 }

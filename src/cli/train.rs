@@ -1,6 +1,7 @@
 //! `chargru train`.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,15 +10,17 @@ use clap::Args;
 
 use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
 use crate::cli::args::{checked, wrong};
+use crate::cli::errors::with_flags;
 use crate::cli::output::{Outcome, bits, emit, grouped};
 use crate::cli::progress::Progress;
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
 use crate::cli::{checkpoint, device};
+use crate::error::Error;
 use crate::generate::{GenerateConfig, Generator};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
-use crate::train::{Event, Job, StopReason, Summary, Trainer, resume};
+use crate::train::{Event, Job, SavedRun, StopReason, Summary, Trainer};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -59,7 +62,7 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     checkpoint::threads(settings.threads)?;
     let device = &device::open(&settings.device)?;
     let mut job = settings.job();
-    checked(job.validate())?;
+    job.validate()?;
     checked(job.train.precision.ensure_supported())?;
     let corpus = job.data.read_corpus()?;
     let out = settings
@@ -70,14 +73,16 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     // Before the text is prepared: a refusal should not take minutes.
     let folder = RunFolder::create(&out, policy)?;
     let trainer = match &args.init_from {
-        None => job.start(corpus, device, Some(folder))?,
+        None => job.start(corpus, device)?,
         Some(path) => {
             let checkpoint = Checkpoint::open(path, device)?;
             refuse_other_shape(&job, given, &checkpoint)?;
             job.data.vocabulary.units = checkpoint.tokenizer.units();
-            job.fine_tune(corpus, &checkpoint, args.extend_vocab, device, Some(folder))?
+            job.fine_tune(corpus, &checkpoint, args.extend_vocab, device)
+                .map_err(with_vocabulary_remedy)?
         }
     };
+    let trainer = trainer.save_in(folder);
     describe(&trainer);
     Ok(trainer)
 }
@@ -103,32 +108,37 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<Tr
         )));
     }
     checkpoint::threads(settings.threads)?;
-    let trainer = resume(
-        RunFolder::resume(run)?,
-        &device::open(&settings.device)?,
-        |train| {
-            let asked = settings.job().train;
-            if asked.steps.is_some() || asked.epochs.is_some() || asked.time_limit.is_some() {
-                train.steps = asked.steps;
-                train.epochs = asked.epochs;
-                train.time_limit = asked.time_limit;
-            }
-            train.patience = asked.patience.or(train.patience);
-            train.sample_every = asked.sample_every.or(train.sample_every);
-        },
-        |data| {
-            let mut data = data.clone();
-            if !settings.corpus.is_empty() {
-                data.paths = settings.corpus.clone();
-            }
-            data.read_corpus().context(
-                "the text of the run cannot be read: name it with --corpus if it has moved",
-            )
-        },
-    )?;
+    let mut run = SavedRun::open(RunFolder::resume(run)?, &device::open(&settings.device)?)?;
+    let asked = settings.job().train;
+    if asked.steps.is_some() || asked.epochs.is_some() || asked.time_limit.is_some() {
+        run.train.steps = asked.steps;
+        run.train.epochs = asked.epochs;
+        run.train.time_limit = asked.time_limit;
+    }
+    run.train.patience = asked.patience.or(run.train.patience);
+    run.train.sample_every = asked.sample_every.or(run.train.sample_every);
+    if !settings.corpus.is_empty() {
+        run.data.paths = settings.corpus.clone();
+    }
+    let corpus = run
+        .data
+        .read_corpus()
+        .context("the text of the run cannot be read: name it with --corpus if it has moved")?;
+    let trainer = run.resume(corpus)?;
     describe(&trainer);
     eprintln!("resume  after {} steps", trainer.step());
     Ok(trainer)
+}
+
+/// A text that the checkpoint has no ids for can still be trained on.
+fn with_vocabulary_remedy(error: Error) -> anyhow::Error {
+    let unknown = matches!(error, Error::UnknownCharacters(_));
+    let error = anyhow::Error::new(error);
+    if unknown {
+        error.context("a model that goes on keeps its vocabulary: --extend-vocab makes it grow")
+    } else {
+        error
+    }
 }
 
 /// A checkpoint's weights have its shape: flags that say otherwise are a mistake.
@@ -158,7 +168,7 @@ fn describe(trainer: &Trainer) {
     let (data, config) = (trainer.data(), trainer.config());
     let model = trainer.network().config();
     for note in &data.notes {
-        eprintln!("note    {note}");
+        eprintln!("note    {}", with_flags(note));
     }
     eprintln!(
         "text    {}: {} characters, {} distinct ids; {} train, {} validate",
@@ -199,22 +209,29 @@ fn describe(trainer: &Trainer) {
 fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
     let mut progress = Progress::new();
     let documents = trainer.data().record.documents;
-    let outcome = trainer.run(
-        |event| {
-            match event {
-                Event::Step(report) => progress.step(&report),
-                Event::Evaluated { metrics, improved } => progress.evaluated(metrics, improved),
-                Event::SampleDue { step, network, tokenizer } => {
-                    let text = sample(network, tokenizer, documents, step)?;
-                    progress.line(&format!("--- step {step}\n{text}\n---"));
+    let mut failed_sample = None;
+    let outcome = trainer.run(|event| {
+        match event {
+            Event::Step(report) => progress.step(&report),
+            Event::Evaluated { metrics, improved } => progress.evaluated(metrics, improved),
+            Event::SampleDue { step, network, tokenizer } => {
+                match sample(network, tokenizer, documents, step) {
+                    Ok(text) => progress.line(&format!("--- step {step}\n{text}\n---")),
+                    Err(error) => failed_sample = Some(error),
                 }
             }
-            Ok(())
-        },
-        || signals.received().is_some(),
-    );
+        }
+        if failed_sample.is_some() || signals.received().is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
     progress.finish();
     let summary = outcome?;
+    if let Some(error) = failed_sample {
+        return Err(error);
+    }
     report(&trainer, &summary)?;
     match (summary.reason, signals.received()) {
         (StopReason::Stopped, Some(signal)) => Ok(Outcome::Interrupted(signal)),

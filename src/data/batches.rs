@@ -1,12 +1,12 @@
 //! The batches of a training run: one interface for streams and for documents.
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::data::batch::Batch;
 use crate::data::encoded::EncodedText;
 use crate::data::packed_documents::{DocumentCursor, PackedDocuments};
 use crate::data::streams::{StreamCursor, Streams, fitting_batch};
+use crate::error::{Error, Result};
 
 /// The batches of a training run: the same for the same text, B, T and seed, on every machine.
 #[derive(Clone, Debug)]
@@ -85,9 +85,10 @@ impl Batches {
         match (self, cursor) {
             (Self::Streams(streams), Cursor::Streams(cursor)) => streams.restore(cursor),
             (Self::Documents(packed), Cursor::Documents(cursor)) => packed.restore(cursor),
-            _ => anyhow::bail!(
-                "the training state was saved with another --documents: resume with the one it had"
-            ),
+            _ => Err(Error::TrainingState(
+                "the training state was saved with another `documents`: resume with the one it had"
+                    .into(),
+            )),
         }
     }
 }
@@ -124,6 +125,6 @@ mod tests {
             batches.restore(cursor).unwrap();
             assert_eq!(batches.next_batch(), expected);
         }
-        assert!(streams.restore(packed.cursor()).unwrap_err().to_string().contains("--documents"));
+        assert!(streams.restore(packed.cursor()).unwrap_err().to_string().contains("`documents`"));
     }
 }

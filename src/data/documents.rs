@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-
 use crate::data::random;
+use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Ids, Tokenizer, Units};
 
 /// Documents and which of them this part (training, validation) has. Cloning copies no ids.
@@ -34,10 +33,12 @@ impl DocumentSet {
     /// No document, more than 2^32, a tokenizer without an end-of-document id, or characters
     /// outside its vocabulary.
     pub fn new(corpus: Corpus, tokenizer: &Tokenizer, documents: Documents) -> Result<Self> {
-        let end_of_document = tokenizer.end_of_document().context(
-            "this vocabulary has no end-of-document id, because it was built without --documents: \
-             leave --documents off, or train anew with it",
-        )?;
+        let end_of_document = tokenizer.end_of_document().ok_or_else(|| {
+            Error::vocabulary(
+                "this vocabulary has no end-of-document id, because it was built without \
+                 `documents`: leave `documents` off, or train anew with it",
+            )
+        })?;
         let units = |text: &str| match tokenizer.units() {
             Units::Bytes => text.len(),
             Units::Chars => text.chars().count(),
@@ -59,10 +60,16 @@ impl DocumentSet {
             corpus.files().for_each(&mut add);
             corpus.into_text()
         };
-        let count = u32::try_from(ends.len()).with_context(|| {
-            format!("the corpus has {} documents, but at most 2^32 - 1 can be read", ends.len())
+        let count = u32::try_from(ends.len()).map_err(|_| {
+            Error::Text(format!(
+                "the corpus has {} documents, but at most 2^32 - 1 can be read",
+                ends.len()
+            ))
         })?;
-        ensure!(count > 0, "the corpus has 0 documents: give text with something on its lines");
+        ensure!(
+            count > 0,
+            Error::Text("the corpus has 0 documents: give text with something on its lines".into())
+        );
         let ids = tokenizer.encode_corpus(text)?;
         Ok(Self {
             ids: Arc::new(ids),
@@ -93,8 +100,10 @@ impl DocumentSet {
     pub(super) fn split(&self, fraction: f64, seed: u64) -> Result<(Self, Self)> {
         ensure!(
             self.len() >= 2,
-            "the corpus has one document, so that --val-fraction {fraction} leaves none to \
-             train on or none to validate on: give more documents, or --val-fraction 0"
+            Error::Text(format!(
+                "the corpus has one document, so that `val_fraction` {fraction} leaves none to \
+             train on or none to validate on: give more documents, or `val_fraction` 0"
+            ))
         );
         let mut members = self.members.to_vec();
         random::shuffle(&mut members, &mut random::generator(seed, random::SPLIT));
@@ -216,6 +225,6 @@ pub(super) mod tests {
         assert_eq!(set.split(0.001, 7).unwrap().1.len(), 1);
         assert_eq!(set.split(0.999, 7).unwrap().0.len(), 1);
         let (one, _) = set_of("only", Documents::Lines, Units::Chars);
-        assert!(one.split(0.1, 7).unwrap_err().to_string().contains("--val-fraction 0"));
+        assert!(one.split(0.1, 7).unwrap_err().to_string().contains("`val_fraction` 0"));
     }
 }

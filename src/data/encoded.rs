@@ -1,9 +1,8 @@
 //! A corpus in ids, and its split into training and validation.
 
-use anyhow::{Result, ensure};
-
 use crate::data::documents::DocumentSet;
 use crate::data::ids::IdSlice;
+use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Tokenizer};
 
 /// A corpus in ids: one long text, or documents. Cloning copies no ids.
@@ -17,7 +16,7 @@ impl EncodedText {
     /// Consumes the corpus, so that its text and its ids need not both be in memory.
     ///
     /// # Errors
-    /// Characters outside the vocabulary (as [`crate::text::UnknownCharacters`]); no document; documents
+    /// Characters outside the vocabulary (as [`Error::UnknownCharacters`]); no document; documents
     /// for a vocabulary without an end-of-document id.
     pub fn new(corpus: Corpus, tokenizer: &Tokenizer, documents: Documents) -> Result<Self> {
         Ok(match documents {
@@ -56,7 +55,10 @@ impl EncodedText {
     pub fn split(self, fraction: f64, seed: u64) -> Result<(Self, Option<Self>)> {
         ensure!(
             (0.0..1.0).contains(&fraction),
-            "--val-fraction is {fraction} but must be at least 0 and below 1"
+            Error::setting(
+                "val_fraction",
+                format!("`val_fraction` is {fraction} but must be at least 0 and below 1")
+            )
         );
         if fraction == 0.0 {
             return Ok((self, None));
@@ -70,9 +72,11 @@ impl EncodedText {
                 let validating = (ids.len() as f64 * fraction) as usize;
                 ensure!(
                     validating >= 2,
-                    "--val-fraction {fraction} of {} characters leaves {validating} to validate \
-                     on but two are the fewest: raise it, give more text, or use --val-fraction 0",
-                    ids.len()
+                    Error::Text(format!(
+                        "`val_fraction` {fraction} of {} characters leaves {validating} to validate \
+                     on but two are the fewest: raise it, give more text, or use `val_fraction` 0",
+                        ids.len()
+                    ))
                 );
                 let (train, validation) = ids.split_at(ids.len() - validating);
                 Ok((Self::Stream(train), Some(Self::Stream(validation))))
@@ -84,7 +88,7 @@ impl EncodedText {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::text::{UnknownCharacters, VocabularyOptions};
+    use crate::text::VocabularyOptions;
 
     pub(in crate::data) fn encoded(text: &str, documents: Documents) -> (EncodedText, Tokenizer) {
         let options = VocabularyOptions { documents, ..Default::default() };
@@ -112,7 +116,7 @@ pub(super) mod tests {
         let (text, _) = encoded("0123456789", Documents::Off);
         let error = |fraction| text.clone().split(fraction, 1).unwrap_err().to_string();
         let short = error(0.1);
-        assert!(short.contains("--val-fraction 0.1 of 10 characters leaves 1"), "{short}");
+        assert!(short.contains("`val_fraction` 0.1 of 10 characters leaves 1"), "{short}");
         for fraction in [1.0, -0.1, f64::NAN, f64::INFINITY] {
             assert!(error(fraction).contains("at least 0 and below 1"));
         }
@@ -131,6 +135,7 @@ pub(super) mod tests {
         let (_, tokenizer) = encoded("abc", Documents::Off);
         let corpus = Corpus::from_text("x", "abcd");
         let error = EncodedText::new(corpus, &tokenizer, Documents::Off).unwrap_err();
-        assert_eq!(error.downcast_ref::<UnknownCharacters>().unwrap().characters, ['d']);
+        let Error::UnknownCharacters(unknown) = error else { panic!("{error}") };
+        assert_eq!(unknown.characters, ['d']);
     }
 }

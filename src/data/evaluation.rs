@@ -1,10 +1,9 @@
 //! Cuts a text into windows that predict every target exactly once. Knows nothing of losses.
 
-use anyhow::{Result, ensure};
-
 use crate::data::documents::DocumentSet;
 use crate::data::encoded::EncodedText;
 use crate::data::ids::IdSlice;
+use crate::error::{Error, Result, ensure};
 
 /// Steps of one window when a text is only read: longer ones gain nothing and cost memory.
 pub const READING_WINDOW: usize = 128;
@@ -62,12 +61,14 @@ impl Evaluation {
     /// # Errors
     /// No target; a window of 0.
     pub fn new(text: EncodedText, seq_len: usize) -> Result<Self> {
-        ensure!(seq_len > 0, "--seq-len is 0 but must be at least 1");
+        ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
         let predictions = text.predictions();
         ensure!(
             predictions > 0,
-            "the text has {} characters but an evaluation needs at least 2: give more text",
-            text.len()
+            Error::Text(format!(
+                "the text has {} characters but an evaluation needs at least 2: give more text",
+                text.len()
+            ))
         );
         let batch = rows_for(predictions);
         let rows = match text {

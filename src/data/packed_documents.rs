@@ -1,12 +1,12 @@
 //! Training on documents: B rows, each with one document after another. Knows nothing of the
 //! streams of one long text.
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::data::batch::Batch;
 use crate::data::documents::DocumentSet;
 use crate::data::random;
+use crate::error::{Error, Result, ensure};
 
 /// Most predictions in one window. A few documents fill a window of any size, so that a mistyped
 /// size would otherwise be found only when memory runs out.
@@ -50,14 +50,22 @@ impl PackedDocuments {
     /// # Errors
     /// A batch or a window of 0, no document.
     pub fn new(set: DocumentSet, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
-        ensure!(batch > 0, "--batch is 0 but must be at least 1");
-        ensure!(seq_len > 0, "--seq-len is 0 but must be at least 1");
+        ensure!(batch > 0, Error::setting("batch", "`batch` is 0 but must be at least 1"));
+        ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
         ensure!(
             batch.checked_mul(seq_len).is_some_and(|window| window <= MAX_WINDOW),
-            "--batch {batch} by --seq-len {seq_len} is above the {MAX_WINDOW} predictions of the \
+            Error::setting(
+                "batch",
+                format!(
+                    "`batch` {batch} by `seq_len` {seq_len} is above the {MAX_WINDOW} predictions of the \
              largest window: lower one of them"
+                )
+            )
         );
-        ensure!(!set.is_empty(), "there are 0 documents to train on: give more text");
+        ensure!(
+            !set.is_empty(),
+            Error::Text("there are 0 documents to train on: give more text".into())
+        );
         let mut packed = Self {
             predictions: set.predictions() as u64,
             set,
@@ -128,13 +136,15 @@ impl PackedDocuments {
             cursor.rows.len() == self.batch
                 && cursor.queue_position <= self.set.len()
                 && cursor.rows.iter().all(is_here),
-            "the training state has {} rows and document {} of its epoch, which do not fit --batch \
-             {} and the {} documents here: resume with the corpus, --batch and --val-fraction it \
+            Error::TrainingState(format!(
+                "the training state has {} rows and document {} of its epoch, which do not fit `batch` \
+             {} and the {} documents here: resume with the corpus, `batch` and `val_fraction` it \
              was saved with",
-            cursor.rows.len(),
-            cursor.queue_position,
-            self.batch,
-            self.set.len()
+                cursor.rows.len(),
+                cursor.queue_position,
+                self.batch,
+                self.set.len()
+            ))
         );
         self.cursor = cursor;
         self.fill_queue();

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::data::encoded::EncodedText;
+use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, ReadOptions, Tokenizer, Units, VocabularyOptions};
 
 /// Where a text comes from and how it is read, encoded and split.
@@ -62,14 +62,17 @@ impl DataConfig {
         if let Some(fraction) = self.val_fraction {
             ensure!(
                 (0.0..1.0).contains(&fraction),
-                "--val-fraction is {fraction}: give a number from 0 up to, but not including, 1"
+                Error::out_of_range(
+                    "val_fraction",
+                    fraction,
+                    "give a number from 0 up to, but not including, 1"
+                )
             );
         }
         // Room for one character, the unknown and the end of a document.
         ensure!(
             self.vocabulary.max_vocab >= 3,
-            "--max-vocab is {}: give a number from 3",
-            self.vocabulary.max_vocab
+            Error::out_of_range("max_vocab", self.vocabulary.max_vocab, "give a number from 3")
         );
         Ok(())
     }
@@ -155,7 +158,9 @@ pub fn part_of_corpus(
     }
     let (train, validation) = encoded.split(record.val_fraction, record.split_seed)?;
     match part {
-        Part::Validation => validation.context("the model was trained without a validation part"),
+        Part::Validation => validation.ok_or_else(|| {
+            Error::setting("val_fraction", "the model was trained without a validation part")
+        }),
         Part::All | Part::Train => Ok(train),
     }
 }
@@ -168,7 +173,7 @@ fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             if path.as_os_str() == "-" {
                 return Ok(path.clone());
             }
-            std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
+            std::path::absolute(path).map_err(Error::io("find", path))
         })
         .collect()
 }

@@ -1,12 +1,12 @@
 //! Truncated backpropagation through time: B contiguous stretches of the text, read T characters
 //! at a time. Knows nothing of documents.
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::data::batch::Batch;
 use crate::data::ids::IdSlice;
 use crate::data::random;
+use crate::error::{Error, Result, ensure};
 
 /// B streams over a text. An epoch is as many windows `[T, B]` as fit; it begins at a random
 /// character among those left over, so that the cuts differ from epoch to epoch.
@@ -33,13 +33,15 @@ pub struct StreamCursor {
 /// # Errors
 /// Fewer than T + 1 characters; a batch or a window of 0.
 pub fn fitting_batch(ids: usize, batch: usize, seq_len: usize) -> Result<usize> {
-    ensure!(batch > 0, "--batch is 0 but must be at least 1");
-    ensure!(seq_len > 0, "--seq-len is 0 but must be at least 1");
+    ensure!(batch > 0, Error::setting("batch", "`batch` is 0 but must be at least 1"));
+    ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
     ensure!(
         ids > seq_len,
-        "the corpus has {ids} characters to train on but one window needs {}: lower --seq-len or \
+        Error::Text(format!(
+            "the corpus has {ids} characters to train on but one window needs {}: lower `seq_len` or \
          give more text",
-        seq_len.saturating_add(1)
+            seq_len.saturating_add(1)
+        ))
     );
     Ok(batch.min((ids - 1) / seq_len))
 }
@@ -51,9 +53,14 @@ impl Streams {
         let fitting = fitting_batch(ids.len(), batch, seq_len)?;
         ensure!(
             batch == fitting,
-            "--batch is {batch} but {} characters fill at most {fitting} windows of {seq_len}: \
+            Error::setting(
+                "batch",
+                format!(
+                    "`batch` is {batch} but {} characters fill at most {fitting} windows of {seq_len}: \
              lower it, or give more text",
-            ids.len()
+                    ids.len()
+                )
+            )
         );
         let windows = (ids.len() - 1) / batch / seq_len;
         Ok(Self { ids, batch, seq_len, seed, windows, cursor: StreamCursor::default() })
@@ -81,10 +88,11 @@ impl Streams {
     pub fn restore(&mut self, cursor: StreamCursor) -> Result<()> {
         ensure!(
             cursor.window < self.windows,
-            "the training state is at window {} but this text has {} in an epoch: resume with the \
-             corpus, --batch and --seq-len it was saved with",
-            cursor.window,
-            self.windows
+            Error::TrainingState(format!(
+                "the training state is at window {} but this text has {} in an epoch: resume with the \
+             corpus, `batch` and `seq_len` it was saved with",
+                cursor.window, self.windows
+            ))
         );
         self.cursor = cursor;
         Ok(())
@@ -160,7 +168,7 @@ mod tests {
         let error = fitting_batch(80, 64, 128).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the corpus has 80 characters to train on but one window needs 129: lower --seq-len \
+            "the corpus has 80 characters to train on but one window needs 129: lower `seq_len` \
              or give more text"
         );
         assert_eq!(fitting_batch(129, 64, 128).unwrap(), 1);

@@ -1,9 +1,9 @@
 //! The loss of a whole text, cut into windows that predict every target once.
 
-use anyhow::Result;
 use candle_core::{DType, Tensor};
 
 use crate::data::{Carry, Evaluation};
+use crate::error::Result;
 use crate::model::{Network, State};
 use crate::text::Tokenizer;
 

@@ -1,9 +1,9 @@
 //! What each id of one text costs, read from its beginning.
 
-use anyhow::{Result, ensure};
 use candle_core::Tensor;
 
 use crate::data::READING_WINDOW;
+use crate::error::{Error, Result, ensure};
 use crate::model::{Network, State};
 use crate::text::Tokenizer;
 
@@ -25,7 +25,7 @@ pub fn score_text(
     ids: &[u32],
     keep_logits: bool,
 ) -> Result<TextScore> {
-    ensure!(!ids.is_empty(), "the text is empty: there is nothing to score");
+    ensure!(!ids.is_empty(), Error::Text("the text is empty: there is nothing to score".into()));
     let device = network.device();
     let mut state = State::zeros(network.config(), 1, device)?;
     let mut nats = Vec::with_capacity(ids.len());

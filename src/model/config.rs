@@ -1,8 +1,8 @@
 //! What fixes a network's shape. Knows no tensors.
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result, ensure};
 use crate::fused::Cell;
 
 /// The shape of a network: everything that its weights must agree with.
@@ -75,18 +75,28 @@ impl ModelConfig {
             ("hidden", self.hidden, MAX_SIZE),
             ("layers", self.layers, MAX_LAYERS),
         ] {
-            ensure!((1..=max).contains(&value), "{name} is {value}: give a number from 1 to {max}");
+            ensure!(
+                (1..=max).contains(&value),
+                Error::out_of_range(name, value, format!("give a number from 1 to {max}"))
+            );
         }
         ensure!(
             (0.0..1.0).contains(&self.dropout),
-            "dropout is {}: give a number from 0 up to, but not including, 1",
-            self.dropout
+            Error::out_of_range(
+                "dropout",
+                self.dropout,
+                "give a number from 0 up to, but not including, 1"
+            )
         );
         ensure!(
             !self.tie_weights || self.embedding == self.hidden,
-            "--tie-weights needs --embedding equal to --hidden: they are {} and {}",
-            self.embedding,
-            self.hidden
+            Error::setting(
+                "tie_weights",
+                format!(
+                    "`tie_weights` needs `embedding` equal to `hidden`: they are {} and {}",
+                    self.embedding, self.hidden
+                )
+            )
         );
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Initial weights, drawn from the program's own seeded generator (candle's cannot be seeded on a CPU).
 
-use anyhow::{Result, anyhow};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarMap;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::error::{Error, Result};
 use crate::model::config::{EMBEDDING, ModelConfig};
 
 /// A `VarMap` with every parameter of `config`, float32 on `device`.
@@ -38,10 +38,7 @@ pub(crate) fn bound(name: &str, config: &ModelConfig) -> f32 {
 pub(crate) fn var_map(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<VarMap> {
     let map = VarMap::new();
     {
-        let mut data = map
-            .data()
-            .lock()
-            .map_err(|_| anyhow!("a thread panicked while it held the weights"))?;
+        let mut data = map.data().lock().map_err(|_| poisoned())?;
         for (name, tensor) in tensors {
             data.insert(name, Var::from_tensor(&tensor)?);
         }
@@ -52,9 +49,12 @@ pub(crate) fn var_map(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Re
 /// The variables in order of name. (`VarMap::all_vars` gives them in a hash map's order,
 /// which differs from run to run.)
 pub fn named_vars(map: &VarMap) -> Result<Vec<(String, Var)>> {
-    let data =
-        map.data().lock().map_err(|_| anyhow!("a thread panicked while it held the weights"))?;
+    let data = map.data().lock().map_err(|_| poisoned())?;
     let mut vars: Vec<_> = data.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
     vars.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(vars)
+}
+
+fn poisoned() -> Error {
+    candle_core::Error::msg("a thread panicked while it held the weights").into()
 }

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
+use crate::error::{Error, Result, ensure};
 use crate::text::decode::{ReadOptions, normalise};
 
 /// Above this a corpus is taken for a mistake (a sparse file, an endless pipe).
@@ -44,19 +44,25 @@ impl Corpus {
         options: &ReadOptions,
         mut stdin: impl Read,
     ) -> Result<Self> {
-        let first = paths.first().context("no corpus named: give at least one file or folder")?;
+        let first = paths.first().ok_or_else(|| {
+            Error::Text("no corpus named: give at least one file or folder".into())
+        })?;
         let sources = find(paths)?;
         let total: u64 = sources.iter().map(Source::size).sum();
         ensure!(
             total <= MAX_CORPUS_BYTES,
-            "the corpus has {total} bytes but at most {MAX_CORPUS_BYTES} are read: give fewer files"
+            Error::Text(format!(
+                "the corpus has {total} bytes but at most {MAX_CORPUS_BYTES} are read: give fewer files"
+            ))
         );
         let mut bytes = Vec::new();
         usize::try_from(total)
             .ok()
             .and_then(|total| bytes.try_reserve_exact(total.checked_add(sources.len())?).ok())
-            .with_context(|| {
-                format!("the corpus has {total} bytes, more than there is memory: give fewer files")
+            .ok_or_else(|| {
+                Error::Text(format!(
+                    "the corpus has {total} bytes, more than there is memory: give fewer files"
+                ))
             })?;
         let mut ends = Vec::with_capacity(sources.len());
         for source in &sources {
@@ -75,17 +81,20 @@ impl Corpus {
                     File::open(path).and_then(|mut file| read_into(&mut file, &mut bytes))
                 }
             };
-            read.with_context(|| format!("cannot read {name}"))?;
+            read.map_err(Error::io("read", Path::new(&name)))?;
             normalise(&mut bytes, start, &name, options)?;
             ends.push(bytes.len());
         }
-        let text = String::from_utf8(bytes).context("the joined files are not UTF-8")?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::Text("the joined files are not UTF-8".into()))?;
         let (count, plural) = (sources.len(), if sources.len() == 1 { "" } else { "s" });
         ensure!(
             !text.is_empty(),
-            "the corpus is empty (0 characters in {count} file{plural}, the first is {}): \
+            Error::Text(format!(
+                "the corpus is empty (0 characters in {count} file{plural}, the first is {}): \
              give a file with text in it",
-            sources.first().map(Source::name).unwrap_or_default(),
+                sources.first().map(Source::name).unwrap_or_default()
+            ))
         );
         Ok(Self { name: name_of(first), text, ends })
     }
@@ -155,26 +164,28 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Source>> {
         if path.as_os_str() == "-" {
             ensure!(
                 !sources.iter().any(|source| matches!(source, Source::Stdin)),
-                "`-` (standard input) is named twice but can be read once: name it once"
+                Error::Text(
+                    "`-` (standard input) is named twice but can be read once: name it once".into()
+                )
             );
             sources.push(Source::Stdin);
             continue;
         }
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                anyhow::anyhow!("the corpus {} does not exist: check the path", path.display())
+                Error::Text(format!("the corpus {} does not exist: check the path", path.display()))
             }
-            _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
+            _ => Error::io("read", path)(error),
         })?;
         if metadata.is_dir() {
             find_in_folder(path, &mut sources)?;
         } else if metadata.is_file() {
             sources.push(Source::File { path: path.clone(), size: metadata.len() });
         } else {
-            bail!(
+            return Err(Error::Text(format!(
                 "{} is neither a file nor a folder: pipe its content in and name `-`",
                 path.display()
-            );
+            )));
         }
     }
     Ok(sources)
@@ -183,7 +194,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Source>> {
 fn find_in_folder(folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
     let before = sources.len();
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("cannot search {}", folder.display()))?;
+        let entry = entry.map_err(|error| Error::io("search", folder)(error.into()))?;
         let is_text = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt"));
         if entry.file_type().is_file() && is_text(entry.path()) {
             let size = entry.metadata().map_or(0, |metadata| metadata.len());
@@ -192,8 +203,10 @@ fn find_in_folder(folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
     }
     ensure!(
         sources.len() > before,
-        "the folder {} has no *.txt files: name the files themselves",
-        folder.display()
+        Error::Text(format!(
+            "the folder {} has no *.txt files: name the files themselves",
+            folder.display()
+        ))
     );
     Ok(())
 }
@@ -289,7 +302,7 @@ mod tests {
         fs::write(folder.path().join("bad.txt"), b"ab\xFF").unwrap();
         let bad = error(&inside("bad.txt"));
         assert!(bad.contains("bad.txt is not UTF-8: it has byte 0xFF at offset 2;"), "{bad}");
-        assert!(bad.contains("--encoding latin1"), "{bad}");
+        assert!(bad.contains("`encoding` latin1"), "{bad}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -101,15 +102,17 @@ fn check_utf8(content: &[u8], name: &str) -> Result<()> {
     let remedy = if content.starts_with(b"\xFF\xFE") || content.starts_with(b"\xFE\xFF") {
         "it looks like UTF-16: convert it to UTF-8 first (iconv -f utf-16 -t utf-8)"
     } else if content[..offset.saturating_add(512).min(content.len())].contains(&0) {
-        "it looks like a binary file: give text, or read it as --encoding latin1 or --encoding lossy"
+        "it looks like a binary file: give text, or read it as `encoding` latin1 or `encoding` lossy"
     } else {
-        "read it as --encoding latin1, or as --encoding lossy to replace such bytes by U+FFFD"
+        "read it as `encoding` latin1, or as `encoding` lossy to replace such bytes by U+FFFD"
     };
     let what = match error.error_len() {
         None => "the file ends inside a character that starts with",
         Some(_) => "it has",
     };
-    bail!("{name} is not UTF-8: {what} byte 0x{byte:02X} at offset {offset}; {remedy}")
+    Err(Error::Text(format!(
+        "{name} is not UTF-8: {what} byte 0x{byte:02X} at offset {offset}; {remedy}"
+    )))
 }
 
 fn drop_byte_order_mark(bytes: &mut Vec<u8>, start: usize) {
@@ -152,7 +155,7 @@ mod tests {
         let options = ReadOptions { encoding, newlines };
         normalise(&mut bytes, start, "a.txt", &options)?;
         assert_eq!(&bytes[..start], b"\r\xEF\xBB\xBF\xFF");
-        Ok(String::from_utf8(bytes[start..].to_vec())?)
+        Ok(String::from_utf8(bytes[start..].to_vec()).unwrap())
     }
 
     #[test]
@@ -186,8 +189,8 @@ mod tests {
         let error = normalised(content, Encoding::Utf8, Newlines::Lf).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a.txt is not UTF-8: it has byte 0xE9 at offset 3; read it as --encoding latin1, \
-             or as --encoding lossy to replace such bytes by U+FFFD"
+            "a.txt is not UTF-8: it has byte 0xE9 at offset 3; read it as `encoding` latin1, \
+             or as `encoding` lossy to replace such bytes by U+FFFD"
         );
     }
 

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokenizers::Tokenizer as HuggingFace;
@@ -15,6 +14,7 @@ use tokenizers::decoders::fuse::Fuse;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use crate::error::{Cause, Error, Result, ensure};
 use crate::text::tokenizer::Tokenizer;
 use crate::text::units::Units;
 
@@ -26,8 +26,10 @@ const MAX_JSON_BYTES: u64 = 64 << 20;
 pub(super) fn check_size(bytes: u64) -> Result<()> {
     ensure!(
         bytes <= MAX_JSON_BYTES,
-        "tokenizer.json has {bytes} bytes but at most {MAX_JSON_BYTES} are read: \
+        Error::vocabulary(format!(
+            "tokenizer.json has {bytes} bytes but at most {MAX_JSON_BYTES} are read: \
          is it the file chargru wrote?"
+        ))
     );
     Ok(())
 }
@@ -63,7 +65,9 @@ pub(super) fn hugging_face(tokenizer: &Tokenizer) -> Result<HuggingFace> {
     if tokenizer.unknown().is_some() {
         model = model.unk_token(UNKNOWN.to_owned());
     }
-    let model = model.build().map_err(|error| anyhow!("cannot build the tokenizer: {error}"))?;
+    let model = model
+        .build()
+        .map_err(|error| Error::vocabulary(format!("cannot build the tokenizer: {error}")))?;
     let mut built = HuggingFace::new(model);
     match tokenizer.units() {
         Units::Chars => {
@@ -81,7 +85,9 @@ impl Tokenizer {
     /// The bytes of tokenizer.json, in the format of Hugging Face's `tokenizers`.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let json = hugging_face(self)?.to_string(true);
-        Ok(json.map_err(|error| anyhow!("cannot write tokenizer.json: {error}"))?.into_bytes())
+        Ok(json
+            .map_err(|error| Error::vocabulary(format!("cannot write tokenizer.json: {error}")))?
+            .into_bytes())
     }
 
     /// Reads tokenizer.json, trusting nothing in it.
@@ -90,15 +96,20 @@ impl Tokenizer {
     /// Anything that [`Tokenizer::to_json`] would not have written.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         check_size(json.len() as u64)?;
-        let file: File = serde_json::from_slice(json)
-            .context("tokenizer.json is broken or of another kind: use the file chargru wrote")?;
+        let file: File = serde_json::from_slice(json).map_err(|error| Error::Vocabulary {
+            message: "tokenizer.json is broken or of another kind: use the file chargru wrote"
+                .into(),
+            source: Some(error.into()),
+        })?;
         let Model { kind, vocab, merges, unk_token, .. } = &file.model;
         ensure!(
             kind == "BPE" && merges.is_empty() && file.added_tokens.is_empty(),
-            "tokenizer.json has a {kind} model with {} merges and {} added tokens, but chargru's has \
+            Error::vocabulary(format!(
+                "tokenizer.json has a {kind} model with {} merges and {} added tokens, but chargru's has \
              one id a character: use the file chargru wrote",
-            merges.len(),
-            file.added_tokens.len()
+                merges.len(),
+                file.added_tokens.len()
+            ))
         );
         file.check_nothing_else()?;
 
@@ -106,11 +117,18 @@ impl Tokenizer {
         let ends_documents = vocab.contains_key(END_OF_DOCUMENT);
         ensure!(
             unk_token.as_deref() == unknown.then_some(UNKNOWN),
-            "tokenizer.json names {unk_token:?} as its unknown token, which is not what its vocabulary \
+            Error::vocabulary(format!(
+                "tokenizer.json names {unk_token:?} as its unknown token, which is not what its vocabulary \
              has: use the file chargru wrote"
+            ))
         );
         let tokenizer = if file.is_byte_level()? {
-            ensure!(!unknown, "tokenizer.json has bytes and {UNKNOWN}: use the file chargru wrote");
+            ensure!(
+                !unknown,
+                Error::vocabulary(format!(
+                    "tokenizer.json has bytes and {UNKNOWN}: use the file chargru wrote"
+                ))
+            );
             Tokenizer::of_bytes(ends_documents)
         } else {
             // Code-point order is the byte order of UTF-8, which is the order of a BTreeMap.
@@ -121,7 +139,7 @@ impl Tokenizer {
                 .collect::<Result<_>>()?;
             ensure!(
                 !characters.is_empty(),
-                "tokenizer.json has no characters: it is not chargru's"
+                Error::vocabulary("tokenizer.json has no characters: it is not chargru's")
             );
             Tokenizer::of_chars(&characters, unknown, ends_documents)
         };
@@ -131,11 +149,14 @@ impl Tokenizer {
 
     /// As [`Tokenizer::from_json`], from a file.
     pub fn load(path: &Path) -> Result<Self> {
-        let read = || -> Result<Self> {
+        let read = || -> Result<Self, Cause> {
             check_size(std::fs::metadata(path)?.len())?;
-            Self::from_json(&std::fs::read(path)?)
+            Ok(Self::from_json(&std::fs::read(path)?)?)
         };
-        read().with_context(|| format!("cannot load the tokenizer {}", path.display()))
+        read().map_err(|cause| Error::Vocabulary {
+            message: format!("cannot load the tokenizer {}", path.display()),
+            source: Some(cause),
+        })
     }
 }
 
@@ -188,8 +209,10 @@ impl File {
             cut.kind == "ByteLevel"
                 && cut.add_prefix_space == Some(false)
                 && cut.use_regex == Some(false),
-            "tokenizer.json cuts text by a pre-tokenizer that is not chargru's: use the file \
+            Error::vocabulary(
+                "tokenizer.json cuts text by a pre-tokenizer that is not chargru's: use the file \
              chargru wrote"
+            )
         );
         Ok(true)
     }
@@ -210,7 +233,9 @@ impl File {
             ("ignore_merges", !model.ignore_merges),
         ];
         if let Some((name, _)) = parts.iter().find(|(_, unset)| !unset) {
-            bail!("tokenizer.json sets {name}, which chargru never does: use the file it wrote");
+            return Err(Error::vocabulary(format!(
+                "tokenizer.json sets {name}, which chargru never does: use the file it wrote"
+            )));
         }
         Ok(())
     }
@@ -222,9 +247,10 @@ fn single_character(name: &str) -> Result<char> {
         (Some(character), None) => Ok(character),
         _ => {
             let shown: String = name.chars().take(20).collect();
-            bail!(
-                "tokenizer.json has the token {shown:?}, which is not one character: use the file chargru wrote"
-            )
+            Err(Error::vocabulary(format!(
+                "tokenizer.json has the token {shown:?}, which is not one character: use the file \
+                 chargru wrote"
+            )))
         }
     }
 }
@@ -234,18 +260,26 @@ fn check_ids(tokenizer: &Tokenizer, vocab: &BTreeMap<String, u32>) -> Result<()>
     let expected = names(tokenizer);
     ensure!(
         vocab.len() == expected.len(),
-        "tokenizer.json has {} tokens where its kind has {}: use the file chargru wrote",
-        vocab.len(),
-        expected.len()
+        Error::vocabulary(format!(
+            "tokenizer.json has {} tokens where its kind has {}: use the file chargru wrote",
+            vocab.len(),
+            expected.len()
+        ))
     );
     for (id, name) in (0u32..).zip(&expected) {
         match vocab.get(name) {
             Some(&given) if given == id => {}
-            Some(given) => bail!(
-                "tokenizer.json gives {name:?} the id {given} where code-point order gives {id}: \
+            Some(given) => {
+                return Err(Error::vocabulary(format!(
+                    "tokenizer.json gives {name:?} the id {given} where code-point order gives {id}: \
                  use the file chargru wrote"
-            ),
-            None => bail!("tokenizer.json lacks {name:?}: use the file chargru wrote"),
+                )));
+            }
+            None => {
+                return Err(Error::vocabulary(format!(
+                    "tokenizer.json lacks {name:?}: use the file chargru wrote"
+                )));
+            }
         }
     }
     Ok(())

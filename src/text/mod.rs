@@ -18,9 +18,10 @@ mod tokenizer;
 mod units;
 mod vocabulary;
 
+pub use crate::error::UnknownCharacters;
 pub use corpus::Corpus;
 pub use decode::{Encoding, Newlines, ReadOptions};
 pub use ids::Ids;
 pub use tokenizer::Tokenizer;
 pub use units::{Documents, Units};
-pub use vocabulary::{UnknownCharacters, VocabularyOptions, VocabularyReport};
+pub use vocabulary::{VocabularyOptions, VocabularyReport};

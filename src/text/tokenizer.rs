@@ -2,13 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
-
+use crate::error::{Error, Result, UnknownCharacters, ensure};
 use crate::text::ids::Ids;
 use crate::text::units::{Documents, Units};
-use crate::text::vocabulary::{
-    UnknownCharacters, VocabularyOptions, VocabularyReport, choose, distinct,
-};
+use crate::text::vocabulary::{VocabularyOptions, VocabularyReport, choose, distinct};
 
 /// In the map from code point to id: no id of its own.
 const NO_ID: u32 = u32::MAX;
@@ -100,11 +97,13 @@ impl Tokenizer {
         };
         ensure!(
             self.units == Units::Bytes || new.vocab_size() <= options.max_vocab,
-            "the vocabulary would grow from {} to {} ids, above --max-vocab {}: raise it, or leave \
+            Error::vocabulary(format!(
+                "the vocabulary would grow from {} to {} ids, above `max_vocab` {}: raise it, or leave \
              the rare characters out of the corpus",
-            self.vocab_size(),
-            new.vocab_size(),
-            options.max_vocab
+                self.vocab_size(),
+                new.vocab_size(),
+                options.max_vocab
+            ))
         );
         let mut old_ids: Vec<Option<u32>> = match self.units {
             Units::Bytes => (0..256).map(Some).collect(),
@@ -234,8 +233,10 @@ impl Tokenizer {
         for &id in ids {
             ensure!(
                 (id as usize) < self.vocab_size(),
-                "id {id} is outside the vocabulary of {}: is this the tokenizer that made it?",
-                self.vocab_size()
+                Error::vocabulary(format!(
+                    "id {id} is outside the vocabulary of {}: is this the tokenizer that made it?",
+                    self.vocab_size()
+                ))
             );
             bytes.extend_from_slice(self.bytes_of(id));
         }

@@ -150,7 +150,7 @@ fn an_extended_vocabulary_says_where_each_id_came_from() {
     assert_eq!(new.encode("abcd").unwrap(), [0, 1, 2, 3]);
     assert_eq!((new.unknown(), new.end_of_document()), (Some(4), Some(5)));
     assert_eq!(from, [None, Some(0), None, Some(1), Some(2), None]);
-    assert!(old.extended("abc", &few).unwrap_err().to_string().contains("--max-vocab 3"));
+    assert!(old.extended("abc", &few).unwrap_err().to_string().contains("`max_vocab` 3"));
 
     let bytes = build("ab", Units::Bytes, Documents::Off);
     let (same, from) = bytes.extended("é", &VocabularyOptions::default()).unwrap();

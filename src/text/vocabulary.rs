@@ -1,10 +1,8 @@
 //! Decides which characters get an id. Knows nothing of ids' order or of files.
 
-use std::fmt;
-
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result, ensure, readable};
 use crate::text::units::{Documents, Units};
 
 /// What a vocabulary is built by.
@@ -85,25 +83,28 @@ pub(super) fn choose(
     let mut counted = Counts::of(text, options.documents).occurring();
     let mut report = VocabularyReport { distinct: counted.len(), ..Default::default() };
     ensure!(
-        !counted.is_empty(),
-        "the corpus has 0 characters to learn from: give a text with at least two distinct ones"
-    );
+        !counted.is_empty(), Error::Text("the corpus has 0 characters to learn from: give a text with at least two distinct ones".into()));
     if let [(only, count)] = counted[..] {
-        anyhow::bail!(
+        return Err(Error::Text(format!(
             "the corpus has one distinct character ({}, {count} times), so there is nothing to \
              learn: give a text with at least two",
             readable(only)
-        );
+        )));
     }
     let ends = usize::from(options.documents != Documents::Off);
     if options.units == Units::Chars && counted.len() + ends > options.max_vocab {
         let own = options.max_vocab.saturating_sub(ends + 1);
         ensure!(
             own >= 2,
-            "--max-vocab {} leaves {own} characters beside the special ids, but two are the \
-             fewest: use at least --max-vocab {}",
-            options.max_vocab,
-            ends + 3
+            Error::setting(
+                "max_vocab",
+                format!(
+                    "`max_vocab` {} leaves {own} characters beside the special ids, but two are the \
+             fewest: use at least `max_vocab` {}",
+                    options.max_vocab,
+                    ends + 3
+                )
+            )
         );
         counted.sort_by_key(|&(character, count)| (std::cmp::Reverse(count), character));
         let dropped = counted.split_off(own);
@@ -113,39 +114,6 @@ pub(super) fn choose(
     }
     Ok((counted.into_iter().map(|(character, _)| character).collect(), report))
 }
-
-/// A character as an error shows it: `'é' U+00E9`, `'\u{200d}' U+200D`.
-pub(super) fn readable(character: char) -> String {
-    format!("'{}' U+{:04X}", character.escape_debug(), character as u32)
-}
-
-/// Characters of a text that a vocabulary has no id for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownCharacters {
-    /// The distinct ones, by code point.
-    pub characters: Vec<char>,
-}
-
-impl UnknownCharacters {
-    const SHOWN: usize = 20;
-}
-
-/// Says which they are; what to do about it is the caller's to add.
-impl fmt::Display for UnknownCharacters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<_> =
-            self.characters.iter().take(Self::SHOWN).map(|&c| readable(c)).collect();
-        let (count, shown) = (self.characters.len(), shown.join(", "));
-        let (plural, verb) = if count == 1 { ("", "is") } else { ("s", "are") };
-        write!(f, "{count} distinct character{plural} {verb} not in the vocabulary: {shown}")?;
-        match count.saturating_sub(Self::SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
-}
-
-impl std::error::Error for UnknownCharacters {}
 
 #[cfg(test)]
 mod tests {
@@ -192,19 +160,7 @@ mod tests {
         assert!(one.contains("one distinct character ('a' U+0061, 3 times)"), "{one}");
         let bytes = VocabularyOptions { units: Units::Bytes, ..Default::default() };
         assert!(error("aaa", bytes).contains("one distinct character"));
-        assert!(error("abc", options(2, Documents::Off)).contains("at least --max-vocab 3"));
+        assert!(error("abc", options(2, Documents::Off)).contains("at least `max_vocab` 3"));
         assert_eq!(chosen("abc", &options(3, Documents::Off)).0, "abc");
-    }
-
-    #[test]
-    fn unknown_characters_are_listed_readably_and_cut_short() {
-        let listed = UnknownCharacters { characters: vec!['\u{301}', 'é', '\u{200D}'] };
-        assert_eq!(
-            listed.to_string(),
-            "3 distinct characters are not in the vocabulary: '\\u{301}' U+0301, 'é' U+00E9, \
-             '\\u{200d}' U+200D"
-        );
-        let many = UnknownCharacters { characters: ('a'..='z').collect() };
-        assert!(many.to_string().ends_with("'t' U+0074 and 6 more"), "{many}");
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var};
 use candle_nn::Optimizer;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{self, Error};
 use crate::fused;
 use crate::model::EMBEDDING;
 
@@ -150,19 +151,19 @@ impl AdamW {
     /// Continues from what [`AdamW::export`] gave after `steps` steps.
     ///
     /// # Errors
-    /// A moment that is missing or has another shape than its parameter.
-    pub fn restore(&mut self, tensors: &HashMap<String, Tensor>, steps: u64) -> Result<()> {
+    /// [`Error::TrainingState`] for a moment that is missing or has another shape than its parameter.
+    pub fn restore(&mut self, tensors: &HashMap<String, Tensor>, steps: u64) -> error::Result<()> {
         for parameter in &mut self.parameters {
-            let find = |moment: &str| -> Result<&Tensor> {
+            let find = |moment: &str| -> error::Result<&Tensor> {
                 let name = format!("{moment}.{}", parameter.name);
                 match tensors.get(&name) {
                     Some(tensor) if tensor.shape() == parameter.var.shape() => Ok(tensor),
-                    Some(tensor) => bail!(
+                    Some(tensor) => Err(Error::TrainingState(format!(
                         "the optimizer's {name} has shape {:?} but its parameter {:?}",
                         tensor.shape(),
                         parameter.var.shape()
-                    ),
-                    None => bail!("the saved optimizer has no {name}"),
+                    ))),
+                    None => Err(Error::TrainingState(format!("the saved optimizer has no {name}"))),
                 }
             };
             match &mut parameter.moments {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result, ensure};
 use crate::model::Precision;
 use crate::train::adamw::AdamWConfig;
 use crate::train::schedule::Schedule;
@@ -77,41 +77,40 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<()> {
         ensure!(
             (1..=65536).contains(&self.batch),
-            "--batch is {}: give a number from 1 to 65536",
-            self.batch
+            Error::out_of_range("batch", self.batch, "give a number from 1 to 65536")
         );
         ensure!(
             (1..=1 << 20).contains(&self.seq_len),
-            "--seq-len is {}: give a number from 1 to 1048576",
-            self.seq_len
+            Error::out_of_range("seq_len", self.seq_len, "give a number from 1 to 1048576")
         );
         for (name, value) in [
-            ("--steps", self.steps),
-            ("--epochs", self.epochs),
-            ("--eval-every", self.eval_every),
-            ("--patience", self.patience),
-            ("--sample-every", self.sample_every),
+            ("steps", self.steps),
+            ("epochs", self.epochs),
+            ("eval_every", self.eval_every),
+            ("patience", self.patience),
+            ("sample_every", self.sample_every),
         ] {
-            ensure!(value != Some(0), "{name} is 0: give a number from 1");
+            ensure!(value != Some(0), Error::out_of_range(name, 0, "give a number from 1"));
         }
         ensure!(
             self.time_limit != Some(Duration::ZERO),
-            "--time-limit is 0: give a time such as 10m"
+            Error::out_of_range("time_limit", 0, "give a time such as 10m")
         );
         ensure!(
             self.lr.is_finite() && self.lr > 0.0 && self.lr <= 10.0,
-            "--lr is {}: give a number above 0 and at most 10 (0.006 is usual)",
-            self.lr
+            Error::out_of_range(
+                "lr",
+                self.lr,
+                "give a number above 0 and at most 10 (0.006 is usual)"
+            )
         );
         ensure!(
             self.weight_decay.is_finite() && (0.0..=10.0).contains(&self.weight_decay),
-            "--weight-decay is {}: give a number from 0 to 10",
-            self.weight_decay
+            Error::out_of_range("weight_decay", self.weight_decay, "give a number from 0 to 10")
         );
         ensure!(
             self.clip.is_finite() && self.clip >= 0.0,
-            "--clip is {}: give a number above 0, or 0 for no clipping",
-            self.clip
+            Error::out_of_range("clip", self.clip, "give a number above 0, or 0 for no clipping")
         );
         Ok(())
     }

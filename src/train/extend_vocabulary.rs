@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
 use crate::model::{EMBEDDING, ModelConfig, bound, var_map};
 use crate::text::{Tokenizer, VocabularyOptions};
 
@@ -31,7 +31,9 @@ pub(super) fn extend_vocabulary(
         .parameters()
         .into_iter()
         .map(|(name, shape)| {
-            let known = old.get(&name).with_context(|| format!("{name} is missing"))?;
+            let known = old.get(&name).ok_or_else(|| {
+                Error::checkpoint(&checkpoint.folder, format!("the checkpoint lacks {name}"))
+            })?;
             let per_id = name == EMBEDDING || name.starts_with("readout.");
             let tensor = if per_id {
                 let bound = bound(&name, &model);

@@ -1,15 +1,13 @@
 //! From a text and settings to a trainer, ready to run.
 
-use std::path::Path;
-
-use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use candle_nn::VarMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::checkpoint::{Checkpoint, RunFolder};
+use crate::checkpoint::Checkpoint;
 use crate::data::DataConfig;
+use crate::error::Result;
 use crate::model::{ModelConfig, init};
 use crate::text::{Corpus, Tokenizer};
 use crate::train::config::TrainConfig;
@@ -42,8 +40,10 @@ impl Job {
         }
     }
 
+    /// Checks every setting against its range. [`Job::start`] does so too.
+    ///
     /// # Errors
-    /// A setting outside its range.
+    /// [`Error::Setting`] for the first setting outside its range.
     pub fn validate(&self) -> Result<()> {
         // The vocabulary is not known yet; any will do for the rest.
         ModelConfig { vocab: 1, ..self.model.clone() }.validate()?;
@@ -51,38 +51,35 @@ impl Job {
         self.train.validate()
     }
 
-    /// A run on `corpus` from fresh weights. Without a folder nothing is saved.
+    /// A run on `corpus` from fresh weights. It is not saved: see [`Trainer::save_in`].
     ///
     /// # Errors
-    /// A setting outside its range, or a text that cannot be trained on.
-    pub fn start(
-        &self,
-        corpus: Corpus,
-        device: &Device,
-        folder: Option<RunFolder>,
-    ) -> Result<Trainer> {
+    /// [`Error::Setting`] for a setting outside its range; [`Error::Text`] for a text that is too short
+    /// or has nothing to learn.
+    pub fn start(&self, corpus: Corpus, device: &Device) -> Result<Trainer> {
         self.validate()?;
         let (data, train) = TrainingData::prepare(corpus, &self.data, None, &self.train)?;
         let model = ModelConfig { vocab: data.tokenizer.vocab_size(), ..self.model.clone() };
         let weights = init(&model, &mut generator(train.seed), device)?;
-        Trainer::new(&model, &weights, data, train, device, folder)
+        Trainer::new(&model, &weights, data, train, device)
     }
 
-    /// A run on `corpus` from the weights of `checkpoint`, whose shape and vocabulary are kept;
-    /// with `extend` the vocabulary grows by what the text needs. Dropout is this job's.
+    /// A run on `corpus` from the weights of `checkpoint`, whose shape and vocabulary are kept; with
+    /// `extend_vocab` the vocabulary grows by the characters that only the text has. Dropout is this
+    /// job's. The run is not saved: see [`Trainer::save_in`].
     ///
     /// # Errors
-    /// As [`Job::start`]; and characters that the vocabulary lacks, which the error names.
+    /// Those of [`Job::start`]; [`Error::UnknownCharacters`] if the text has characters that the
+    /// vocabulary lacks.
     pub fn fine_tune(
         &self,
         corpus: Corpus,
         checkpoint: &Checkpoint,
-        extend: bool,
+        extend_vocab: bool,
         device: &Device,
-        folder: Option<RunFolder>,
     ) -> Result<Trainer> {
         self.validate()?;
-        let (mut model, weights, tokenizer): (ModelConfig, VarMap, Tokenizer) = if extend {
+        let (mut model, weights, tokenizer): (ModelConfig, VarMap, Tokenizer) = if extend_vocab {
             let mut rng = generator(self.train.seed);
             let options = &self.data.vocabulary;
             extend_vocabulary(checkpoint, corpus.text(), options, &mut rng, device)?
@@ -90,53 +87,10 @@ impl Job {
             (checkpoint.config.model.clone(), checkpoint.var_map()?, checkpoint.tokenizer.clone())
         };
         model.dropout = self.model.dropout;
-        let (data, train) = TrainingData::prepare(corpus, &self.data, Some(tokenizer), &self.train)
-            .context("a model that goes on keeps its vocabulary: --extend-vocab makes it grow")?;
-        Trainer::new(&model, &weights, data, train, device, folder)
+        let (data, train) =
+            TrainingData::prepare(corpus, &self.data, Some(tokenizer), &self.train)?;
+        Trainer::new(&model, &weights, data, train, device)
     }
-}
-
-/// The run in `folder`, to go on to the bit from its last checkpoint.
-///
-/// `adjust` may change settings that do not alter what a step does: where the run ends, its
-/// patience, its samples. `corpus` gives the text by what the checkpoint recorded of it.
-///
-/// # Errors
-/// A checkpoint that cannot be read, or another text than the one the run was trained on.
-pub fn resume(
-    folder: RunFolder,
-    device: &Device,
-    adjust: impl FnOnce(&mut TrainConfig),
-    corpus: impl FnOnce(&DataConfig) -> Result<Corpus>,
-) -> Result<Trainer> {
-    let checkpoint = Checkpoint::open(&folder.last(), device)?;
-    let saved = checkpoint.training(device)?;
-    let record = &checkpoint.config.corpus;
-    let mut train: TrainConfig = serde_json::from_value(checkpoint.config.training.clone())
-        .with_context(|| unusable(&checkpoint.folder))?;
-    adjust(&mut train);
-    train.validate()?;
-    let data = DataConfig::of_record(record);
-    let corpus = corpus(&data)?;
-    ensure!(
-        corpus.fingerprint() == record.sha256,
-        "the text is not the one that the run was trained on ({} characters, sha256 {}): \
-         name that one with --corpus, or train a copy on the new one with --init-from",
-        record.characters,
-        record.sha256
-    );
-    let (data, train) =
-        TrainingData::prepare(corpus, &data, Some(checkpoint.tokenizer.clone()), &train)?;
-    let model = &checkpoint.config.model;
-    let weights = checkpoint.var_map()?;
-    let root = folder.root().to_path_buf();
-    let mut trainer = Trainer::new(model, &weights, data, train, device, Some(folder))?;
-    trainer.restore(saved).with_context(|| unusable(&root))?;
-    Ok(trainer)
-}
-
-fn unusable(folder: &Path) -> String {
-    format!("{} cannot be resumed", folder.display())
 }
 
 /// The one generator that initial weights are drawn from.

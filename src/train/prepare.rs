@@ -1,8 +1,7 @@
 //! A text made ready to train on: vocabulary, split, windows.
 
-use anyhow::{Result, ensure};
-
 use crate::data::{Batches, CorpusRecord, DataConfig, EncodedText, Evaluation, READING_WINDOW};
+use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Tokenizer};
 use crate::train::config::TrainConfig;
 
@@ -41,7 +40,7 @@ impl TrainingData {
                 if report.dropped_kinds > 0 {
                     notes.push(format!(
                         "{} of {} distinct characters are rare and share one unknown id ({} in the \
-                         text): --max-vocab is {}",
+                         text): `max_vocab` is {}",
                         report.dropped_kinds,
                         report.distinct,
                         report.dropped_occurrences,
@@ -54,8 +53,10 @@ impl TrainingData {
         let documents = config.vocabulary.documents;
         ensure!(
             documents == Documents::Off || tokenizer.end_of_document().is_some(),
-            "--documents {documents} needs a model that can end a document, and this one was trained on \
-             one long text: --extend-vocab gives it the means"
+            Error::vocabulary(format!(
+                "`documents` {documents} needs a model that can end a document, and this one was trained on \
+             one long text: `extend_vocab` gives it the means"
+            ))
         );
         let record = config.record(&corpus, tokenizer.units())?;
         let encoded = EncodedText::new(corpus, &tokenizer, documents)?;
@@ -64,7 +65,7 @@ impl TrainingData {
         let mut train = train.clone();
         if batches.batch() < train.batch {
             notes.push(format!(
-                "the text fills {} streams of {} characters: --batch {} is lowered to that",
+                "the text fills {} streams of {} characters: `batch` {} is lowered to that",
                 batches.batch(),
                 train.seq_len,
                 train.batch

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
 use candle_core::Tensor;
 
 use crate::checkpoint::{
     Config, FORMAT, Metrics, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
 };
+use crate::error::{Error, Result};
 use crate::train::trainer::{Trainer, state_name};
 
 impl Trainer {
@@ -18,7 +18,9 @@ impl Trainer {
             chargru: env!("CARGO_PKG_VERSION").to_string(),
             model: self.model.clone(),
             corpus: self.data.record.clone(),
-            training: serde_json::to_value(&self.config)?,
+            training: serde_json::to_value(&self.config).map_err(|error| {
+                Error::TrainingState(format!("the settings cannot be written: {error}"))
+            })?,
             progress: Progress {
                 step: self.step,
                 epoch: self.data.batches.epoch(),

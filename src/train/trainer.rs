@@ -1,25 +1,26 @@
 //! The loop: windows in, steps taken, checkpoints out. Emits events and never prints.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, VarBuilder, VarMap};
 
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
-use crate::evaluate::evaluate;
-use crate::model::{Dropout, Gradients, ModelConfig, Network, Precision, State, named_vars};
+use crate::error::{Error, Result, ensure};
+use crate::model::{ModelConfig, Network, State, named_vars};
 use crate::runtime::on_pool;
 use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;
-use crate::train::events::{Event, StepReport, StopReason, Summary};
+use crate::train::events::{Event, StopReason, Summary};
 use crate::train::prepare::TrainingData;
 
-/// `last` is written at evaluations, but no oftener than this where they come thick and fast,
-/// and between them when this many seconds have passed.
-const SAVE_LAST_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-const SAVE_LAST_AT_LEAST_EVERY: Duration = Duration::from_secs(300);
+/// `last` is saved after an evaluation, but not within this time of the save before, where a small text
+/// is evaluated every second.
+const MIN_SAVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Between evaluations `last` is saved when this time has passed since the save before.
+const MAX_SAVE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// A training run in progress.
 pub struct Trainer {
@@ -44,29 +45,31 @@ pub struct Trainer {
     started: Instant,
     pub(super) saved_last: Instant,
     /// Characters trained on by this process, and the time that took.
-    trained: (u64, Duration),
+    pub(super) trained: (u64, Duration),
 }
 
 impl Trainer {
-    /// A run of `weights` on `data`, at its first step. Without a folder nothing is saved.
+    /// A run of `weights` on `data`, at its first step. It is not saved: see [`Trainer::save_in`].
     ///
     /// # Errors
-    /// Settings outside their range, or weights of another shape than `model` says.
+    /// [`Error::Setting`] for settings outside their range; [`Error::Vocabulary`] and [`Error::Tensor`]
+    /// if `model`, `weights` and `data` do not fit each other.
     pub fn new(
         model: &ModelConfig,
         weights: &VarMap,
         data: TrainingData,
         config: TrainConfig,
         device: &Device,
-        folder: Option<RunFolder>,
     ) -> Result<Self> {
         model.validate()?;
         config.validate()?;
         ensure!(
             model.vocab == data.tokenizer.vocab_size(),
-            "the model has {} ids but the tokenizer {}",
-            model.vocab,
-            data.tokenizer.vocab_size()
+            Error::vocabulary(format!(
+                "the model has {} ids but the tokenizer {}",
+                model.vocab,
+                data.tokenizer.vocab_size()
+            ))
         );
         let vb = VarBuilder::from_varmap(weights, candle_core::DType::F32, device);
         let network = Network::new(model, vb)?.with_precision(config.precision)?;
@@ -87,7 +90,7 @@ impl Trainer {
             data,
             model: model.clone(),
             config,
-            folder,
+            folder: None,
             step: 0,
             best_val_loss: None,
             evaluations_since_best: 0,
@@ -101,23 +104,33 @@ impl Trainer {
         })
     }
 
-    /// Goes on from where `saved` was written: from here every bit is as if the run had not stopped.
+    /// Saves the run in `folder`: `last` now and then and at the end, `best` at every evaluation that
+    /// improves on the ones before, a line of metrics at every evaluation.
+    #[must_use]
+    pub fn save_in(self, folder: RunFolder) -> Self {
+        Self { folder: Some(folder), ..self }
+    }
+
+    /// Goes on from where `saved` was written: every bit is then as if the run had not stopped.
     ///
     /// # Errors
-    /// A training state that does not fit the model or the data.
+    /// [`Error::TrainingState`] if it does not fit the model or the data.
     pub fn restore(&mut self, saved: TrainingState) -> Result<()> {
         let TrainingState { record, tensors } = saved;
         let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
         self.optimizer.restore(&tensors, record.optimizer_steps)?;
         for (index, layer) in self.state.layers.iter_mut().enumerate() {
             let name = state_name(index);
-            let saved =
-                tensors.get(&name).with_context(|| format!("the training state lacks {name}"))?;
+            let saved = tensors
+                .get(&name)
+                .ok_or_else(|| Error::TrainingState(format!("the training state lacks {name}")))?;
             ensure!(
                 saved.shape() == layer.shape(),
-                "the training state's {name} has shape {:?} but this run needs {:?}",
-                saved.shape(),
-                layer.shape()
+                Error::TrainingState(format!(
+                    "the training state's {name} has shape {:?} but this run needs {:?}",
+                    saved.shape(),
+                    layer.shape()
+                ))
             );
             *layer = saved.clone();
         }
@@ -129,13 +142,12 @@ impl Trainer {
         self.loss_count = record.loss_count;
         ensure!(
             record.elapsed_seconds >= 0.0 && record.elapsed_seconds < 1e12,
-            "the training state's elapsed time is {} seconds",
-            record.elapsed_seconds
+            Error::TrainingState(format!(
+                "the training state's elapsed time is {} seconds",
+                record.elapsed_seconds
+            ))
         );
         self.elapsed_before = Duration::from_secs_f64(record.elapsed_seconds);
-        if let Some(folder) = &self.folder {
-            folder.rewind_metrics(self.step)?;
-        }
         Ok(())
     }
 
@@ -160,49 +172,49 @@ impl Trainer {
         self.step
     }
 
-    /// Trains to the end of the run, or until `stop` says so between two steps.
+    /// Trains to the end of the run, and tells `observe` what happens. A callback that returns
+    /// [`ControlFlow::Break`] stops the run: an evaluation that this step has due is still made, so that
+    /// a resumed run is the same to the bit, and the last checkpoint is saved.
     ///
     /// # Errors
-    /// A loss or gradient that is no number any more (the checkpoints stay as they were before it),
-    /// a checkpoint that cannot be written, or what `observe` returns.
-    pub fn run(
-        &mut self,
-        mut observe: impl FnMut(Event) -> Result<()>,
-        stop: impl Fn() -> bool,
-    ) -> Result<Summary> {
+    /// [`Error::Diverged`] for a loss or gradient that is infinite or NaN (the checkpoints stay as they
+    /// were before it), and [`Error::Checkpoint`] for one that cannot be written.
+    pub fn run(&mut self, mut observe: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         self.started = Instant::now();
         self.begin_folder()?;
         let interval = self.config.evaluation_interval(self.steps_per_epoch());
+        let mut stopped = false;
         let reason = loop {
             if let Some(reason) = self.over() {
                 break reason;
             }
-            if stop() {
+            if stopped {
                 break StopReason::Stopped;
             }
             let report = on_pool(|| self.train_step())?;
-            observe(Event::Step(report))?;
+            stopped |= observe(Event::Step(report)).is_break();
             if self.step.is_multiple_of(interval) {
-                self.evaluate(report.lr, &mut observe)?;
-                if self.saved_last.elapsed() >= SAVE_LAST_AT_MOST_EVERY {
+                stopped |= self.evaluate(report.lr, &mut observe)?.is_break();
+                if self.saved_last.elapsed() >= MIN_SAVE_INTERVAL {
                     self.save_last()?;
                 }
             }
-            if self.saved_last.elapsed() >= SAVE_LAST_AT_LEAST_EVERY {
+            if self.saved_last.elapsed() >= MAX_SAVE_INTERVAL {
                 self.save_last()?;
             }
-            if self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every)) {
-                observe(Event::SampleDue {
-                    step: self.step,
-                    network: &self.network,
-                    tokenizer: &self.data.tokenizer,
-                })?;
+            if !stopped
+                && self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every))
+            {
+                let (network, tokenizer) = (&self.network, &self.data.tokenizer);
+                stopped |=
+                    observe(Event::SampleDue { step: self.step, network, tokenizer }).is_break();
             }
         };
         let already = self.metrics.as_ref().is_some_and(|m| m.step == self.step);
         if reason != StopReason::Stopped && !already && self.loss_count > 0 {
             let lr = self.optimizer.learning_rate();
-            self.evaluate(lr, &mut observe)?;
+            // The run is over whatever the callback says now.
+            let _ = self.evaluate(lr, &mut observe)?;
         }
         self.save_last()?;
         Ok(Summary {
@@ -218,19 +230,8 @@ impl Trainer {
         self.elapsed_before + self.started.elapsed()
     }
 
-    fn steps_per_epoch(&self) -> u64 {
+    pub(super) fn steps_per_epoch(&self) -> u64 {
         self.data.batches.steps_per_epoch() as u64
-    }
-
-    /// Share of the run that is done, by steps or by time, whichever is further.
-    fn progress(&self) -> f64 {
-        let by_steps = self
-            .config
-            .total_steps(self.steps_per_epoch())
-            .map(|total| self.step as f64 / total as f64);
-        let by_time =
-            self.config.time_limit.map(|limit| self.elapsed().as_secs_f64() / limit.as_secs_f64());
-        by_steps.unwrap_or(0.0).max(by_time.unwrap_or(0.0)).clamp(0.0, 1.0)
     }
 
     fn over(&self) -> Option<StopReason> {
@@ -245,127 +246,6 @@ impl Trainer {
             .patience
             .is_some_and(|patience| self.evaluations_since_best >= patience)
             .then_some(StopReason::Patience)
-    }
-
-    /// One window forward and backward, one step of the optimizer.
-    fn train_step(&mut self) -> Result<StepReport> {
-        let begun = Instant::now();
-        let progress = self.progress();
-        let device = self.network.device().clone();
-        let batch = self.data.batches.next_batch();
-        let shape = (batch.t, batch.b);
-        if batch.fresh_state {
-            self.state = State::zeros(&self.model, batch.b, &device)?;
-        }
-        let ids = Tensor::from_vec(batch.inputs, shape, &device)?;
-        let targets = Tensor::from_vec(batch.targets, shape, &device)?;
-        let resets = match batch.resets {
-            Some(resets) => Some(Tensor::from_vec(resets, shape, &device)?),
-            None => None,
-        };
-        let dropout = (self.model.dropout > 0.0).then_some(Dropout {
-            probability: self.model.dropout,
-            seed: self.config.seed,
-            step: self.step,
-        });
-        let Gradients { loss, grads, state } =
-            self.network.gradients(&ids, &targets, &self.state, resets.as_ref(), dropout)?;
-        let nats = f64::from(loss);
-        self.ensure_finite("loss", nats)?;
-        let norm = self.optimizer.gradient_norm(&grads)?;
-        self.ensure_finite("gradient's norm", norm)?;
-        let clip = self.config.clip;
-        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-        let warmup = self.config.warmup_steps(self.steps_per_epoch());
-        let lr = self.config.schedule.rate(self.config.lr, self.step, warmup, progress);
-        self.optimizer.set_learning_rate(lr);
-        self.optimizer.step_scaled(&grads, scale)?;
-        self.state = state;
-        self.step += 1;
-        self.loss_sum += nats;
-        self.loss_count += 1;
-        self.trained.0 += (shape.0 * shape.1) as u64;
-        self.trained.1 += begun.elapsed();
-        let progress = self.progress();
-        let remaining = if progress > 0.0 {
-            self.elapsed().as_secs_f64() * (1.0 - progress) / progress
-        } else {
-            0.0
-        };
-        Ok(StepReport {
-            step: self.step,
-            total_steps: self.config.total_steps(self.steps_per_epoch()),
-            epoch: self.data.batches.epoch(),
-            progress,
-            loss: nats,
-            lr,
-            chars_per_second: self.chars_per_second(),
-            remaining: Duration::try_from_secs_f64(remaining).unwrap_or(Duration::MAX),
-        })
-    }
-
-    fn ensure_finite(&self, what: &str, value: f64) -> Result<()> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        bail!(
-            "the {what} became {value} at step {}: train with a lower --lr (it was {}) or a lower --clip \
-             (it was {}); the checkpoints from before are untouched",
-            self.step + 1,
-            self.config.lr,
-            self.config.clip
-        )
-    }
-
-    fn chars_per_second(&self) -> f64 {
-        let (chars, time) = self.trained;
-        chars as f64 / time.as_secs_f64().max(1e-9)
-    }
-
-    /// Reads the whole validation text from a state of its own; saves `best` if it is.
-    fn evaluate(&mut self, lr: f64, observe: &mut impl FnMut(Event) -> Result<()>) -> Result<()> {
-        // In full precision, whatever the training's: the figure is that of `eval` and of every reader.
-        let network = self.network.with_precision(Precision::F32)?;
-        let score = self
-            .data
-            .validation
-            .as_ref()
-            .map(|text| on_pool(|| evaluate(&network, text, &self.data.tokenizer)))
-            .transpose();
-        let val_loss = score?.map(|score| score.nats_per_id());
-        if let Some(loss) = val_loss {
-            self.ensure_finite("validation loss", loss)?;
-        }
-        let metrics = Metrics {
-            step: self.step,
-            epoch: self.data.batches.epoch(),
-            train_loss: self.loss_sum / self.loss_count.max(1) as f64,
-            val_loss,
-            lr,
-            chars_per_second: self.chars_per_second(),
-            elapsed_seconds: self.elapsed().as_secs_f64(),
-        };
-        self.loss_sum = 0.0;
-        self.loss_count = 0;
-        // Without a validation text the newest is the best.
-        let improved = match (val_loss, self.best_val_loss) {
-            (Some(loss), Some(best)) => loss < best,
-            _ => true,
-        };
-        if improved {
-            self.best_val_loss = val_loss;
-            self.evaluations_since_best = 0;
-        } else {
-            self.evaluations_since_best += 1;
-        }
-        self.metrics = Some(metrics.clone());
-        if improved {
-            self.save_best(&metrics)?;
-        }
-        if let Some(folder) = &self.folder {
-            folder.append_metrics(&metrics)?;
-        }
-        observe(Event::Evaluated { metrics: &metrics, improved })
     }
 }
 

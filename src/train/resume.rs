@@ -1,0 +1,91 @@
+//! A saved run, to go on.
+
+use std::path::Path;
+
+use candle_core::Device;
+
+use crate::checkpoint::{Checkpoint, RunFolder, TrainingState};
+use crate::data::DataConfig;
+use crate::error::{Cause, Error, Result, RunProblem, ensure};
+use crate::text::Corpus;
+use crate::train::config::TrainConfig;
+use crate::train::prepare::TrainingData;
+use crate::train::trainer::Trainer;
+
+/// A run as its last checkpoint left it. Resumed with its settings and its text, it ends with the weights,
+/// to the bit, that it would have had without the interruption.
+///
+/// ```no_run
+/// # use chargru::checkpoint::RunFolder;
+/// # use chargru::train::SavedRun;
+/// # fn main() -> chargru::Result<()> {
+/// let folder = RunFolder::resume("checkpoints/poems".as_ref())?;
+/// let mut run = SavedRun::open(folder, &chargru::Device::Cpu)?;
+/// run.train.steps = Some(5000);
+/// let corpus = run.data.read_corpus()?;
+/// let trainer = run.resume(corpus)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct SavedRun {
+    /// The settings of the training. Only those that do not alter what a step does may change: where
+    /// the run ends, `patience`, `sample_every`.
+    pub train: TrainConfig,
+    /// Where the text was read from, and how.
+    pub data: DataConfig,
+    checkpoint: Checkpoint,
+    state: TrainingState,
+    folder: RunFolder,
+    device: Device,
+}
+
+impl SavedRun {
+    /// Reads the last checkpoint of the run in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Checkpoint`] for a file that is missing or broken.
+    pub fn open(folder: RunFolder, device: &Device) -> Result<Self> {
+        let checkpoint = Checkpoint::open(&folder.last(), device)?;
+        let state = checkpoint.training(device)?;
+        let train = serde_json::from_value(checkpoint.config.training.clone())
+            .map_err(|cause| not_resumable(&checkpoint.folder, cause))?;
+        let data = DataConfig::of_record(&checkpoint.config.corpus);
+        Ok(Self { train, data, checkpoint, state, folder, device: device.clone() })
+    }
+
+    /// A trainer that goes on with the run on `corpus` and saves into its folder.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a setting outside its range; [`Error::Run`] for another text than the
+    /// run was trained on; [`Error::Checkpoint`] for a training state that does not fit.
+    pub fn resume(self, corpus: Corpus) -> Result<Trainer> {
+        let Self { train, data, checkpoint, state, folder, device } = self;
+        train.validate()?;
+        let record = &checkpoint.config.corpus;
+        ensure!(
+            corpus.fingerprint() == record.sha256,
+            Error::Run {
+                path: folder.root().to_path_buf(),
+                problem: RunProblem::OtherText {
+                    characters: record.characters,
+                    sha256: record.sha256.clone(),
+                },
+            }
+        );
+        let weights = checkpoint.var_map()?;
+        let (data, train) =
+            TrainingData::prepare(corpus, &data, Some(checkpoint.tokenizer), &train)?;
+        let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &device)?;
+        trainer.restore(state).map_err(|cause| not_resumable(folder.root(), cause))?;
+        folder.rewind_metrics(trainer.step())?;
+        Ok(trainer.save_in(folder))
+    }
+}
+
+fn not_resumable(folder: &Path, cause: impl Into<Cause>) -> Error {
+    Error::Checkpoint {
+        path: folder.to_path_buf(),
+        message: format!("{} cannot be resumed", folder.display()),
+        source: Some(cause.into()),
+    }
+}

@@ -1,0 +1,63 @@
+//! The validation of a run, and what follows from its loss.
+
+use std::ops::ControlFlow;
+
+use crate::checkpoint::Metrics;
+use crate::error::Result;
+use crate::evaluate::evaluate;
+use crate::model::Precision;
+use crate::runtime::on_pool;
+use crate::train::events::Event;
+use crate::train::trainer::Trainer;
+
+impl Trainer {
+    /// Reads the whole validation text from a zero state, reports the losses, and saves `best` if the
+    /// validation loss is the lowest so far.
+    pub(super) fn evaluate(
+        &mut self,
+        lr: f64,
+        observe: &mut impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        // In float32 whatever the training's precision: then `evaluate` gives the same loss later.
+        let network = self.network.with_precision(Precision::F32)?;
+        let tokenizer = &self.data.tokenizer;
+        let result = match &self.data.validation {
+            Some(text) => Some(on_pool(|| evaluate(&network, text, tokenizer))?),
+            None => None,
+        };
+        let val_loss = result.map(|result| result.nats_per_id());
+        if let Some(loss) = val_loss {
+            self.ensure_finite("validation loss", loss)?;
+        }
+        let metrics = Metrics {
+            step: self.step,
+            epoch: self.data.batches.epoch(),
+            train_loss: self.loss_sum / self.loss_count.max(1) as f64,
+            val_loss,
+            lr,
+            chars_per_second: self.chars_per_second(),
+            elapsed_seconds: self.elapsed().as_secs_f64(),
+        };
+        self.loss_sum = 0.0;
+        self.loss_count = 0;
+        // Without a validation text the newest is the best.
+        let improved = match (val_loss, self.best_val_loss) {
+            (Some(loss), Some(best)) => loss < best,
+            _ => true,
+        };
+        if improved {
+            self.best_val_loss = val_loss;
+            self.evaluations_since_best = 0;
+        } else {
+            self.evaluations_since_best += 1;
+        }
+        self.metrics = Some(metrics.clone());
+        if improved {
+            self.save_best(&metrics)?;
+        }
+        if let Some(folder) = &self.folder {
+            folder.append_metrics(&metrics)?;
+        }
+        Ok(observe(Event::Evaluated { metrics: &metrics, improved }))
+    }
+}
