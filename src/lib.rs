@@ -22,15 +22,19 @@
 //! | `error` | what can go wrong | nothing |
 //!
 //! ```
+//! use std::ops::ControlFlow;
+//!
 //! use chargru::generate::{GenerateConfig, Generator};
 //! use chargru::text::Corpus;
-//! use chargru::train::{Job, TrainConfig};
+//! use chargru::train::Job;
 //!
-//! # fn main() -> anyhow::Result<()> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let corpus = Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(40));
-//! let job = Job { train: TrainConfig { steps: Some(50), seq_len: 32, ..Default::default() }, ..Job::small() };
-//! let mut trainer = job.start(corpus, &candle_core::Device::Cpu, None)?;
-//! trainer.run(|_event| Ok(()), || false)?;
+//! let mut job = Job::small();
+//! job.train.steps = Some(50);
+//! let mut trainer = job.start(corpus, &chargru::Device::Cpu)?;
+//! trainer.run(|_event| ControlFlow::Continue(()))?;
+//!
 //! let (network, tokenizer) = (trainer.network(), &trainer.data().tokenizer);
 //! let prompt = tokenizer.encode("The ")?;
 //! let texts = Generator::new(network, tokenizer, &prompt, &GenerateConfig::default())?.collect()?;

@@ -25,7 +25,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A network for small texts that trains in seconds: one layer of 64.
+    /// For small texts: one layer of 64, windows of 32 characters; trains in seconds.
     pub fn small() -> Self {
         Self {
             model: ModelConfig {
@@ -35,7 +35,7 @@ impl Job {
                 dropout: 0.0,
                 ..ModelConfig::default()
             },
-            train: TrainConfig { batch: 8, ..TrainConfig::default() },
+            train: TrainConfig { batch: 8, seq_len: 32, ..TrainConfig::default() },
             ..Self::default()
         }
     }
