@@ -10,7 +10,7 @@ fn json(text: &str) -> serde_json::Value {
 }
 
 #[test]
-fn help_goes_to_stdout_and_names_every_flag_of_the_design() {
+fn help_goes_to_stdout_and_names_every_flag() {
     let dir = TestDir::new();
     for command in ["train", "sample", "eval", "score", "info"] {
         let help = dir.ok(&[command, "--help"]);

@@ -119,6 +119,7 @@ fn agrees_with_pytorch() -> Result<()> {
     Ok(())
 }
 
+/// A small network with initial weights.
 fn fresh(cell: Cell, by: By, tie_weights: bool) -> (VarMap, Network) {
     let config = ModelConfig {
         cell,
@@ -244,16 +245,43 @@ fn carries_the_state_across_windows() -> Result<()> {
     Ok(())
 }
 
+/// Initial weights of a network of E = 48, H = 32, by name.
+fn drawn(seed: u64) -> Vec<(String, Vec<f32>)> {
+    let config = ModelConfig { vocab: 60, embedding: 48, hidden: 32, ..ModelConfig::default() };
+    let weights = init(&config, &mut ChaCha8Rng::seed_from_u64(seed), &Device::Cpu).unwrap();
+    let numbers = |var: Var| var.flatten_all().unwrap().to_vec1().unwrap();
+    named_vars(&weights).unwrap().into_iter().map(|(name, var)| (name, numbers(var))).collect()
+}
+
 #[test]
-fn one_seed_gives_one_set_of_weights() -> Result<()> {
-    let flat = |cell| -> Vec<f32> {
-        let (weights, _) = fresh(cell, By::Reference, false);
-        named_vars(&weights)
-            .unwrap()
-            .iter()
-            .flat_map(|(_, var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
-            .collect()
-    };
-    assert_eq!(flat(Cell::Gru), flat(Cell::Gru));
-    Ok(())
+fn one_seed_gives_one_set_of_weights_and_another_seed_others() {
+    assert_eq!(drawn(11), drawn(11));
+    for ((name, one), (_, other)) in drawn(11).iter().zip(&drawn(12)) {
+        let equal = one.iter().zip(other).filter(|(a, b)| a == b).count();
+        assert!(equal * 100 < one.len(), "{name}: {equal} of {} are equal", one.len());
+    }
+}
+
+/// Uniform in ±√(3/E) and ±1/√H: the variance of ±a is a²/3.
+#[test]
+fn initial_weights_are_spread_as_documented() {
+    for (name, values) in drawn(11) {
+        let bound = if name == "embedding.weight" { 3.0 / 48.0 } else { 1.0 / 32.0 };
+        let bound = f64::sqrt(bound);
+        let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+        assert!(values.iter().all(|value| value.abs() <= bound), "{name} leaves ±{bound}");
+        // The smallest tensor has 60 values: allow four standard errors.
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let variance = values.iter().map(|value| value * value).sum::<f64>() / count;
+        let (expected, slack) = (bound * bound / 3.0, 4.0 / count.sqrt());
+        assert!(mean.abs() < slack * expected.sqrt(), "{name}: the mean is {mean}");
+        // The variance of the square of a uniform value is 4/5 of its mean's square.
+        let slack = slack * f64::sqrt(0.8);
+        assert!((variance / expected - 1.0).abs() < slack, "{name}: the variance is {variance}");
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let repeated = sorted.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!(repeated * 100 < sorted.len(), "{name}: {repeated} values are repeated");
+    }
 }

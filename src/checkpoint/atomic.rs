@@ -1,4 +1,5 @@
-//! Writing so that a crash at any moment leaves either the old or the new, whole.
+//! Files and folders replaced in one step: after a crash at any moment, either the old contents or the
+//! new ones are there, complete.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Writes `bytes` beside `path`, flushes them to the disk, then renames.
+/// Writes `bytes` to a file beside `path`, flushes it to the disk, and renames it to `path`.
+///
+/// # Errors
+/// [`Error::Io`]; the old file stays.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = with_suffix(path, ".new");
     let write = || -> std::io::Result<()> {
@@ -17,7 +21,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     };
     let written = write();
     if written.is_err() {
-        // What is half written takes room that a full disk needs.
+        // Frees the space if the disk is full.
         let _ = fs::remove_file(&beside);
     }
     written.map_err(Error::io("write", path))
@@ -26,8 +30,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces the folder `place` by one that `fill` writes into.
 ///
 /// `fill` works in `place.new`. The two are then swapped: `place` → `place.old`, `place.new` → `place`.
-/// After a crash between these two renames `place` is missing, and both the others are whole:
-/// [`recover`] finishes the swap, and [`existing`] lets a reader go on without writing.
+/// After a crash between these two renames `place` is missing, and both other folders are complete:
+/// [`recover`] finishes the swap, and [`existing`] finds the folder to read without writing.
+///
+/// # Errors
+/// [`Error::Io`], or the error of `fill`; the old folder stays.
 pub fn replace_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     recover(place)?;
     let new = with_suffix(place, ".new");
@@ -52,11 +59,15 @@ pub fn replace_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> R
     remove_folder(&old)
 }
 
-/// Finishes what a crash in [`replace_folder`] left. Only the run's one writer may call it.
+/// Finishes a [`replace_folder`] that a crash interrupted. Only the process that holds the run's lock may
+/// call it.
+///
+/// # Errors
+/// [`Error::Io`].
 pub fn recover(place: &Path) -> Result<()> {
     let (new, old) = (with_suffix(place, ".new"), with_suffix(place, ".old"));
     if !place.exists() && old.exists() {
-        // The old one moves aside only when the new one is whole.
+        // The old folder was moved aside, so that the new one is complete.
         rename(if new.exists() { &new } else { &old }, place)?;
     }
     remove_folder(&new)?;
@@ -94,7 +105,7 @@ fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Makes the names in a folder durable. Windows has no such call, and needs none.
+/// Flushes the names in a folder to the disk. Windows has no such call, and needs none.
 fn sync_folder(path: &Path) -> Result<()> {
     #[cfg(unix)]
     File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", path))?;

@@ -1,4 +1,4 @@
-//! What the files of a checkpoint folder hold.
+//! The contents of the files in a checkpoint folder.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -8,32 +8,41 @@ use crate::error::{Cause, Error, ensure};
 use crate::model::ModelConfig;
 use crate::text::Tokenizer;
 
+/// [`Config`].
 pub const CONFIG: &str = "config.json";
+/// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
+/// The weights, by PyTorch's names.
 pub const WEIGHTS: &str = "model.safetensors";
+/// [`TrainingRecord`]; only in `last`.
 pub const TRAINING: &str = "training.json";
+/// The tensors of [`TrainingState`]; only in `last`.
 pub const TRAINING_TENSORS: &str = "training.safetensors";
 
-/// Raised when a file's meaning changes, so that an older program refuses what it would misread.
+/// Version of the format. It is raised when the meaning of a file changes, so that older programs refuse
+/// to read it.
 pub const FORMAT: u32 = 1;
 
-/// `config.json`: what the weights are, what they were trained on and how.
+/// `config.json`: the shape of the network, the text it was trained on, and the settings of the training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
+    /// [`FORMAT`] of the program that wrote it.
     pub format: u32,
     /// Version of the program that wrote it.
     pub chargru: String,
+    /// The shape of the network.
     pub model: ModelConfig,
+    /// The text it was trained on.
     pub corpus: CorpusRecord,
-    /// The settings of `train`; that layer reads them back.
+    /// The settings of the training, as JSON: module `train` reads them.
     pub training: serde_json::Value,
-    /// How far the weights beside this file were trained.
+    /// How far the weights in this folder were trained.
     pub progress: Progress,
 }
 
 impl Config {
     /// # Errors
-    /// Text that is no such JSON, a format of a later program, or a model that cannot be.
+    /// JSON that is broken, another format, or a model whose settings are outside their range.
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, Cause> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -61,51 +70,67 @@ impl Config {
 /// How far a run has come. Losses are nats per id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
+    /// Steps taken.
     pub step: u64,
+    /// Epochs completed.
     pub epoch: u64,
+    /// Mean over the steps before the last evaluation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub train_loss: Option<f64>,
+    /// Validation loss of the last evaluation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub val_loss: Option<f64>,
-    /// The best validation loss of the run so far.
+    /// The lowest validation loss of the run so far.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub best_val_loss: Option<f64>,
 }
 
-/// `training.json`: what, besides the tensors, a run needs to continue to the bit.
+/// `training.json`: with the tensors, all that a run needs to continue exactly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
+    /// Steps taken.
     pub step: u64,
-    /// Where the next window begins. The random state is the seed (in `config.json`), the step and this:
-    /// everything drawn is a pure function of the three.
+    /// The next window. All random numbers of a run are functions of its seed (in `config.json`), the
+    /// step and this.
     pub cursor: Cursor,
+    /// Steps of the optimizer.
     pub optimizer_steps: u64,
+    /// Time that the run has taken.
     pub elapsed_seconds: f64,
+    /// The lowest validation loss so far, nats per id.
     pub best_val_loss: Option<f64>,
+    /// Evaluations since then.
     pub evaluations_since_best: u64,
-    /// Sum and count of the step losses since the last evaluation.
+    /// Sum of the losses of the steps since the last evaluation.
     pub loss_sum: f64,
+    /// How many those are.
     pub loss_count: u64,
 }
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
+    /// Steps taken.
     pub step: u64,
+    /// Epochs completed.
     pub epoch: u64,
-    /// Mean over the steps since the line before, nats per id.
+    /// Mean over the steps since the evaluation before, nats per id.
     pub train_loss: f64,
     /// Over the whole validation text, nats per id; null without one.
     pub val_loss: Option<f64>,
+    /// Learning rate of the last step.
     pub lr: f64,
-    /// Of training alone, evaluation left out.
+    /// Speed of the training steps alone, without evaluations.
     pub chars_per_second: f64,
+    /// Time that the run has taken.
     pub elapsed_seconds: f64,
 }
 
 /// A checkpoint in memory, to be written.
 pub struct Snapshot<'a> {
+    /// config.json.
     pub config: &'a Config,
+    /// tokenizer.json.
     pub tokenizer: &'a Tokenizer,
     /// By name, float32.
     pub weights: Vec<(String, Tensor)>,
@@ -115,7 +140,8 @@ pub struct Snapshot<'a> {
 
 /// The training state of `last`.
 pub struct TrainingState {
+    /// training.json.
     pub record: TrainingRecord,
-    /// Optimizer moments and the carried hidden state.
+    /// The optimizer's moments and the state of the network, by name.
     pub tensors: Vec<(String, Tensor)>,
 }

@@ -1,5 +1,5 @@
-//! A checkpoint folder → memory. A trust boundary: whatever is on the disk, the outcome is
-//! a checked checkpoint or an error that names the file.
+//! Reads a checkpoint folder. The files are not trusted: whatever they hold, the result is a checked
+//! checkpoint or an error that names the file.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,14 +17,16 @@ use crate::error::{Cause, Error, Result, ensure};
 use crate::model::{Network, var_map};
 use crate::text::Tokenizer;
 
-/// No honest file of text in a checkpoint is larger.
+/// Largest JSON file that is read.
 const MAX_TEXT_FILE: u64 = 256 << 20;
 
 /// A checkpoint, read and checked.
 pub struct Checkpoint {
     /// The folder it came from.
     pub folder: PathBuf,
+    /// The shape of the network, the text and the settings.
     pub config: Config,
+    /// Text to ids and back.
     pub tokenizer: Tokenizer,
     weights: HashMap<String, Tensor>,
 }
@@ -33,7 +35,8 @@ impl Checkpoint {
     /// Opens `path`: a run (then its `best`, or `last` if nothing was evaluated yet) or a folder inside it.
     ///
     /// # Errors
-    /// A file that is missing, broken, of another version, or that does not fit the others.
+    /// [`Error::NoCheckpoint`] if nothing is at `path`; [`Error::Io`] for a file that is missing;
+    /// [`Error::Checkpoint`] for one that is broken, of another version, or does not fit the others.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         let folder = resolve(path)?;
         let path = folder.join(CONFIG);
@@ -61,13 +64,19 @@ impl Checkpoint {
         Ok(Self { folder, config, tokenizer, weights })
     }
 
-    /// The network, its weights fixed.
+    /// The network with these weights.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device has no memory.
     pub fn network(&self, device: &Device) -> Result<Network> {
         let vb = VarBuilder::from_tensors(self.weights.clone(), DType::F32, device);
         Ok(Network::new(&self.config.model, vb)?)
     }
 
-    /// The weights as variables, to train on.
+    /// The weights as variables, to be trained.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device has no memory.
     pub fn var_map(&self) -> Result<VarMap> {
         var_map(self.weights.clone())
     }
@@ -77,7 +86,10 @@ impl Checkpoint {
         &self.weights
     }
 
-    /// The training state beside the weights; only `last` has one.
+    /// The training state. Only the `last` checkpoint of a run has one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that is missing; [`Error::Checkpoint`] for one that is broken.
     pub fn training(&self, device: &Device) -> Result<TrainingState> {
         let path = self.folder.join(TRAINING);
         let record: TrainingRecord = serde_json::from_slice(&read_text_file(&path)?)
@@ -87,7 +99,7 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoint folder that `path` means.
+/// The checkpoint folder for `path`: itself, or `best` or `last` in it.
 fn resolve(path: &Path) -> Result<PathBuf> {
     for candidate in [path.to_path_buf(), path.join("best"), path.join("last")] {
         if let Some(folder) = existing(&candidate)
@@ -152,7 +164,7 @@ fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>>
     read().map_err(|cause| Error::broken(path, cause))
 }
 
-/// Exactly the tensors that the configuration names, in its shapes.
+/// Checks that `weights` are the tensors that the configuration names, in its shapes, and no others.
 fn check_weights(config: &Config, weights: &HashMap<String, Tensor>) -> Result<(), Cause> {
     let expected = config.model.parameters();
     for (name, shape) in &expected {

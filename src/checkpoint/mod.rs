@@ -1,5 +1,12 @@
-//! A folder on disk ↔ model, tokenizer, training state. Every checkpoint is replaced in one move,
-//! and everything read is checked.
+//! Saves and loads a network, its tokenizer and the state of its training. A checkpoint is replaced in one
+//! step, and everything that is read is checked.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `format` | the contents of the files |
+//! | `load`, `save` | a checkpoint folder read · written |
+//! | `run` | the folder of a run: its two checkpoints, its metrics, its lock |
+//! | `atomic` | files and folders replaced in one step |
 
 mod atomic;
 mod format;

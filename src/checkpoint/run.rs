@@ -1,4 +1,4 @@
-//! A run's folder: `best`, `last`, `metrics.jsonl`, and the lock that keeps a second trainer out.
+//! The folder of a run: `best`, `last`, `metrics.jsonl`, and a lock, so that only one process trains in it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Write};
@@ -20,22 +20,22 @@ pub struct RunFolder {
     _lock: File,
 }
 
-/// What to do with a run that is there already.
+/// What [`RunFolder::create`] does if the folder holds a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfExists {
+    /// It returns an error.
     Refuse,
+    /// The new run replaces it.
     Overwrite,
 }
 
 impl RunFolder {
-    /// A folder for a new run.
-    ///
-    /// With [`IfExists::Overwrite`] an old run stays readable until the new one's first checkpoint
-    /// takes its place.
+    /// A folder for a new run. An old run that is to be overwritten stays until the new one saves its first
+    /// checkpoint.
     ///
     /// # Errors
-    /// A run is there (unless it may be overwritten), another process trains in it, or the folder
-    /// cannot be written.
+    /// [`Error::Run`] if the folder holds a run that may not be overwritten, or if another process trains
+    /// in it; [`Error::Io`] if it cannot be written.
     pub fn create(root: &Path, policy: IfExists) -> Result<Self> {
         ensure!(
             policy == IfExists::Overwrite || !holds_run(root),
@@ -45,7 +45,11 @@ impl RunFolder {
         Self::open(root)
     }
 
-    /// The folder of a run that is to go on.
+    /// The folder of a run that is to be resumed.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if it holds no run, or if another process trains in it; [`Error::Io`] if it cannot
+    /// be written.
     pub fn resume(root: &Path) -> Result<Self> {
         ensure!(existing(&root.join("last")).is_some(), problem(root, RunProblem::Missing));
         let run = Self::open(root)?;
@@ -65,25 +69,32 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(problem(root, RunProblem::Locked)),
-            // A file system without locks: nothing to hold on to, and no reason to refuse.
+            // A file system without locks. Training goes on without one.
             Err(TryLockError::Error(_)) => {}
         }
         Ok(Self { root: root.to_path_buf(), _lock: lock })
     }
 
+    /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
+    /// The checkpoint with the lowest validation loss.
     pub fn best(&self) -> PathBuf {
         self.root.join("best")
     }
 
+    /// The newest checkpoint, with the training state.
     pub fn last(&self) -> PathBuf {
         self.root.join("last")
     }
 
-    /// Writes the run's first checkpoint, and only then clears away what an older run left.
+    /// Saves the first checkpoint of a new run, then removes the files of an older one.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the disk has too little space; [`Error::Checkpoint`] and [`Error::Io`] if the
+    /// folder cannot be written.
     pub fn begin(&self, snapshot: &Snapshot) -> Result<()> {
         self.ensure_space(snapshot)?;
         save(&self.last(), snapshot)?;
@@ -99,15 +110,23 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Replaces `last`.
+    ///
+    /// # Errors
+    /// Those of [`save`].
     pub fn save_last(&self, snapshot: &Snapshot) -> Result<()> {
         save(&self.last(), snapshot)
     }
 
+    /// Replaces `best`.
+    ///
+    /// # Errors
+    /// Those of [`save`].
     pub fn save_best(&self, snapshot: &Snapshot) -> Result<()> {
         save(&self.best(), snapshot)
     }
 
-    /// A full disk is better found now than after an hour.
+    /// Checks the space on the disk before the training begins.
     fn ensure_space(&self, snapshot: &Snapshot) -> Result<()> {
         let weights: usize = snapshot.weights.iter().map(|(_, t)| t.elem_count()).sum();
         let state: usize = snapshot
@@ -116,7 +135,7 @@ impl RunFolder {
             .flat_map(|training| &training.tensors)
             .map(|(_, t)| t.elem_count())
             .sum();
-        // best and last, each for a moment beside its successor, and a megabyte of JSON.
+        // Two copies of best and of last, because a new one is written beside the old; 1 MB of JSON.
         let needed = 2 * 4 * (2 * weights + state) as u64 + (1 << 20);
         let Ok(free) = fs4::available_space(&self.root) else {
             return Ok(());
@@ -132,6 +151,9 @@ impl RunFolder {
     }
 
     /// Adds a line to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
     pub fn append_metrics(&self, metrics: &Metrics) -> Result<()> {
         let path = self.root.join(METRICS);
         let line = json_line(metrics).map_err(Error::io("write", &path))?;
@@ -143,8 +165,10 @@ impl RunFolder {
             .map_err(Error::io("write", &path))
     }
 
-    /// Drops the lines after `step`: what an interrupted run wrote past its last checkpoint
-    /// will be written again.
+    /// Removes the lines after `step` from `metrics.jsonl`. A run that goes on from there writes them again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
     pub fn rewind_metrics(&self, step: u64) -> Result<()> {
         let path = self.root.join(METRICS);
         if !path.exists() {
@@ -160,7 +184,10 @@ impl RunFolder {
     }
 }
 
-/// The lines of a run's `metrics.jsonl`; a last line that a crash cut short is left out.
+/// The lines of a run's `metrics.jsonl`. An incomplete last line, left by a crash, is ignored.
+///
+/// # Errors
+/// [`Error::Io`].
 pub fn read_metrics(root: &Path) -> Result<Vec<Metrics>> {
     let path = root.join(METRICS);
     let file = File::open(&path).map_err(Error::io("read", &path))?;
@@ -190,7 +217,8 @@ fn holds_run(root: &Path) -> bool {
         || root.join(METRICS).exists()
 }
 
-/// The run in `checkpoints` that was written to last; the demo only if there is no other.
+/// The run in the folder `checkpoints` that was saved last. The run `demo`, which ships with the program,
+/// counts only if there is no other.
 pub fn newest_run(checkpoints: &Path) -> Option<PathBuf> {
     let written = |run: &Path| -> Option<SystemTime> {
         ["best", "last"]

@@ -1,4 +1,4 @@
-//! Memory → a checkpoint folder.
+//! Writes a checkpoint folder.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::error::{Cause, Error, Result};
 /// Writes a checkpoint into the folder `place`, replacing what is there in one move.
 ///
 /// # Errors
-/// The folder cannot be written, or the disk is full; what was there before stays.
+/// [`Error::Checkpoint`] if the folder cannot be written; the old checkpoint stays.
 pub fn save(place: &Path, snapshot: &Snapshot) -> Result<()> {
     write(place, snapshot).map_err(|cause| Error::Checkpoint {
         path: place.to_path_buf(),
@@ -48,7 +48,7 @@ fn pretty<T: serde::Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
 /// Named tensors as the bytes of a float32 safetensors file.
 ///
 /// # Errors
-/// A tensor that cannot be read from its device.
+/// [`Error::Tensor`] for a tensor that cannot be copied from its device.
 pub fn tensors_to_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
     let buffers = tensors
         .iter()

@@ -1,4 +1,4 @@
-//! What several subcommands' arguments share.
+//! Checks and errors of the arguments, for all subcommands.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,7 +35,7 @@ pub(crate) fn checked<T, E: Into<anyhow::Error>>(result: Result<T, E>) -> Result
     })
 }
 
-/// The arguments of `command`, by id, that the user wrote out: they win over a file's or a preset's.
+/// The ids of the arguments that the user wrote. They win over those of a file or a preset.
 pub(crate) fn given_on_command_line(command: &Command, matches: &ArgMatches) -> BTreeSet<String> {
     command
         .get_arguments()

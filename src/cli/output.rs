@@ -1,4 +1,4 @@
-//! Stdout as the product's channel: flushed piece by piece, and quiet when its reader goes away.
+//! What goes to stdout, and how figures are written.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ pub(crate) enum Outcome {
     Interrupted(i32),
 }
 
-/// Writes text to stdout and flushes it, so that it appears as it comes.
+/// Writes text to stdout and flushes it, so that it appears at once.
 pub(crate) fn emit(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -20,7 +20,7 @@ pub(crate) fn emit(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the cause of an error is that nobody reads stdout any more: no failure (`chargru … | head`).
+/// Whether an error only says that the reader of stdout has closed it, as in `chargru … | head`.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)

@@ -1,4 +1,4 @@
-//! Training on stderr: a bar where a person watches, plain lines elsewhere.
+//! The progress of a training on stderr: a bar on a terminal, else a line now and then.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::train::StepReport;
 
 /// Resolution of the bar, which shows a share of steps or of time.
 const BAR_UNITS: u64 = 1000;
-/// Without a terminal a line every so often is enough.
+/// Time between two lines where stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     last_line: Instant,
-    /// Smoothed over steps: single windows differ too much to read.
+    /// Exponential mean over the steps: the losses of single windows vary too much.
     loss: Option<f64>,
 }
 

@@ -60,11 +60,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     Ok(())
 }
 
-/// Consecutive ids and what they cost.
+/// Consecutive ids and their negative log-likelihood.
 #[derive(Default)]
 struct Span {
     bytes: Vec<u8>,
-    /// Ids that were predicted: all but the first of a text that has nothing before it.
+    /// Ids that were predicted: all but the first, if nothing precedes it.
     predicted: usize,
     nats: f64,
 }
@@ -82,7 +82,7 @@ impl Span {
             });
             return format!("{object}\n");
         }
-        // A line's end or a tab would break the table.
+        // A newline or a tab would break the table.
         format!("{mean:8.4}  {}\n", text.trim_end_matches('\n').escape_debug())
     }
 }

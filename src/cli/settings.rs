@@ -1,4 +1,5 @@
-//! The settings of `train`: flags, then a file's, then a preset's, then the defaults.
+//! The settings of `train`. A flag wins over the file, the file over the preset, the preset over the
+//! defaults.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -156,7 +157,7 @@ const TEXT: &str = "Text";
 const MACHINE: &str = "Machine";
 
 impl Settings {
-    /// These settings, completed by what `file` and the preset say about what was not `given` as a flag.
+    /// These settings; those that were not `given` as flags are taken from `file`, then from the preset.
     pub(crate) fn resolve(self, given: &BTreeSet<String>, file: Option<&Path>) -> Result<Self> {
         let mut given: BTreeSet<String> = given.iter().map(|id| id.replace('_', "-")).collect();
         let Value::Object(mut settings) = serde_json::to_value(&self)? else {
@@ -222,7 +223,7 @@ impl Settings {
     }
 }
 
-/// Takes `table`'s values for the settings that are not `given`, and counts them as given from then on.
+/// Takes the values of `table` for the settings that are not `given` yet, and adds them to `given`.
 fn apply(
     settings: &mut Map<String, Value>,
     table: Map<String, Value>,
@@ -237,7 +238,7 @@ fn apply(
             )));
         };
         if given.insert(name) {
-            // One path needs no list around it.
+            // A single path may be written without a list.
             *setting = match (&*setting, value) {
                 (Value::Array(_), Value::String(one)) => json!([one]),
                 (_, value) => value,
@@ -258,7 +259,7 @@ fn read_file(path: &Path) -> Result<Map<String, Value>> {
     }
 }
 
-/// A number that is one: NaN and infinities are nobody's setting.
+/// Parses a finite number.
 fn finite(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if f64::is_finite(number) => Ok(number),

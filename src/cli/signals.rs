@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks training to stop after its step and save, the second ends at once.
+//! Ctrl-C and SIGTERM. The first one asks the training to stop after its step and save; the second one ends
+//! the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Set by a signal, read by the training loop.
+/// Remembers a signal for the training loop.
 pub(crate) struct Signals {
     /// The number of the signal that came; 0 for none.
     received: Arc<AtomicUsize>,
@@ -18,7 +19,8 @@ impl Signals {
         let received = Arc::new(AtomicUsize::new(0));
         let again = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the second signal finds the flag set that the first one sets after it.
+            // The order matters: the shutdown looks at `again` before this signal sets it, so that only
+            // the second signal finds it set.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
                 .and_then(|_| flag::register(signal, Arc::clone(&again)))
                 .and_then(|_| {

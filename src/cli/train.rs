@@ -44,7 +44,7 @@ pub(crate) struct TrainArgs {
     overwrite: bool,
 }
 
-/// What a sample at a run's end or on the way shows.
+/// Characters of a sample during and after the training.
 const SAMPLE_LENGTH: usize = 400;
 
 pub(crate) fn run(args: TrainArgs, given: &BTreeSet<String>) -> Result<Outcome> {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: TrainArgs, given: &BTreeSet<String>) -> Result<Outcome> 
     drive(trainer, &signals)
 }
 
-/// A new run, from nothing or from another's weights.
+/// A new run, from initial weights or from those of a checkpoint.
 fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     let settings = args.settings.resolve(given, args.config.as_deref())?;
     checkpoint::threads(settings.threads)?;
@@ -70,7 +70,7 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
         .clone()
         .unwrap_or_else(|| Path::new(checkpoint::CHECKPOINTS).join(corpus.name()));
     let policy = if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse };
-    // Before the text is prepared: a refusal should not take minutes.
+    // Before the text is prepared, which may take minutes.
     let folder = RunFolder::create(&out, policy)?;
     let trainer = match &args.init_from {
         None => job.start(corpus, device)?,
@@ -87,7 +87,7 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     Ok(trainer)
 }
 
-/// Settings that a resumed run may be given anew.
+/// Flags that may be given with --resume.
 const CHANGEABLE: [&str; 9] = [
     "corpus",
     "steps",
@@ -141,7 +141,7 @@ fn with_vocabulary_remedy(error: Error) -> anyhow::Error {
     }
 }
 
-/// A checkpoint's weights have its shape: flags that say otherwise are a mistake.
+/// Refuses flags that ask for another shape than the checkpoint's weights have.
 fn refuse_other_shape(job: &Job, given: &BTreeSet<String>, checkpoint: &Checkpoint) -> Result<()> {
     let (asked, has) = (&job.model, &checkpoint.config.model);
     let units = checkpoint.tokenizer.units();
@@ -205,7 +205,7 @@ fn describe(trainer: &Trainer) {
     }
 }
 
-/// Runs the loop with a progress bar, then shows what was learnt.
+/// Runs the training with a progress bar, then shows a sample.
 fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
     let mut progress = Progress::new();
     let documents = trainer.data().record.documents;
@@ -264,7 +264,7 @@ fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
         summary.step,
         humantime::format_duration(std::time::Duration::from_secs(summary.elapsed.as_secs()))
     );
-    // What is shown is what was kept.
+    // The sample comes from the checkpoint, not from the network in memory.
     let best = Checkpoint::open(folder.root(), &Device::Cpu)?;
     let network = best.network(&Device::Cpu)?;
     let text = sample(&network, &best.tokenizer, best.config.corpus.documents, 0)?;
@@ -273,7 +273,7 @@ fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
     Ok(())
 }
 
-/// A few lines of what the network writes now.
+/// A sample of the network's text.
 fn sample(
     network: &Network,
     tokenizer: &Tokenizer,

@@ -1,12 +1,13 @@
-//! What one training step reads. Knows nothing of where it comes from.
+//! The window of ids that one training step reads.
 
 /// One step's window of B rows (streams of a text, or packed documents), all `[T, B]` time-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// The ids that the network reads.
     pub inputs: Vec<u32>,
     /// The id after each input.
     pub targets: Vec<u32>,
-    /// 1 where the state that enters the step must be zero: a document begins. None for streams.
+    /// 1 where a document begins: the state that enters the time step must be zero. None for streams.
     pub resets: Option<Vec<u8>>,
     /// T
     pub t: usize,

@@ -8,14 +8,14 @@ use crate::data::packed_documents::{DocumentCursor, PackedDocuments};
 use crate::data::streams::{StreamCursor, Streams, fitting_batch};
 use crate::error::{Error, Result};
 
-/// The batches of a training run: the same for the same text, B, T and seed, on every machine.
+/// The batches of a training run. The same text, B, T and seed give the same batches on every machine.
 #[derive(Clone, Debug)]
 pub enum Batches {
     Streams(Streams),
     Documents(PackedDocuments),
 }
 
-/// Where a run is in its text; with what made the [`Batches`], it continues to the bit.
+/// How far a run has read its text. [`Batches`] of the same text and settings continue from it exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cursor {
@@ -24,11 +24,12 @@ pub enum Cursor {
 }
 
 impl Batches {
-    /// Batches without end. B is lowered to what a short text can fill (see [`Batches::batch`]):
-    /// one window a stream, one document a row.
+    /// The batches of `text`, without end. A text that is too short for `batch` rows gets fewer (see
+    /// [`Batches::batch`]): a stream needs one window, a row of documents one document.
     ///
     /// # Errors
-    /// Fewer than T + 1 characters of one text; a batch or window of 0.
+    /// [`Error::Text`] for one text of fewer than T + 1 characters; [`Error::Setting`] for a batch or a
+    /// window of 0.
     pub fn new(text: &EncodedText, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
         Ok(match text {
             EncodedText::Stream(ids) => {
@@ -42,6 +43,7 @@ impl Batches {
         })
     }
 
+    /// The next window.
     pub fn next_batch(&mut self) -> Batch {
         match self {
             Self::Streams(streams) => streams.next_batch(),
@@ -49,7 +51,7 @@ impl Batches {
         }
     }
 
-    /// B, which may be less than was asked for.
+    /// B, which may be less than [`Batches::new`] was given.
     pub fn batch(&self) -> usize {
         match self {
             Self::Streams(streams) => streams.batch(),
@@ -57,6 +59,7 @@ impl Batches {
         }
     }
 
+    /// Windows in an epoch.
     pub fn steps_per_epoch(&self) -> usize {
         match self {
             Self::Streams(streams) => streams.steps_per_epoch(),
@@ -72,6 +75,7 @@ impl Batches {
         }
     }
 
+    /// Which window comes next.
     pub fn cursor(&self) -> Cursor {
         match self {
             Self::Streams(streams) => Cursor::Streams(streams.cursor()),
@@ -79,8 +83,10 @@ impl Batches {
         }
     }
 
+    /// Continues at `cursor`.
+    ///
     /// # Errors
-    /// A cursor that does not fit this text, B and T.
+    /// [`Error::TrainingState`] for a cursor that does not fit this text, B and T.
     pub fn restore(&mut self, cursor: Cursor) -> Result<()> {
         match (self, cursor) {
             (Self::Streams(streams), Cursor::Streams(cursor)) => streams.restore(cursor),
@@ -103,10 +109,12 @@ mod tests {
     fn a_short_text_lowers_the_batch() {
         let (text, _) = encoded("0123456789", Documents::Off);
         assert_eq!(Batches::new(&text, 64, 3, 1).unwrap().batch(), 3);
-        assert!(Batches::new(&text, 64, 10, 1).is_err());
+        let short = Batches::new(&text, 64, 10, 1).unwrap_err();
+        assert!(short.to_string().contains("has 10 characters"), "{short}");
         let (names, _) = encoded("Ada\nBo\n", Documents::Lines);
         assert_eq!(Batches::new(&names, 64, 10, 1).unwrap().batch(), 2);
-        assert!(Batches::new(&names, 64, 0, 1).is_err());
+        let none = Batches::new(&names, 64, 0, 1).unwrap_err();
+        assert!(matches!(none, Error::Setting { name: "seq_len", .. }), "{none:?}");
         let huge = Batches::new(&names, 64, usize::MAX, 1).unwrap_err();
         assert!(huge.to_string().contains("lower one of them"));
     }

@@ -1,5 +1,5 @@
-//! Examples on their own (lines, or files), each ended by an end-of-document id. Knows nothing of
-//! batches: see `packed_documents.rs`.
+//! A corpus as separate documents (its lines, or its files), each ended by an end-of-document id. Knows
+//! nothing of batches: see `packed_documents.rs`.
 
 use std::sync::Arc;
 
@@ -7,31 +7,39 @@ use crate::data::random;
 use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Ids, Tokenizer, Units};
 
-/// Documents and which of them this part (training, validation) has. Cloning copies no ids.
+/// The documents of a corpus, or of its training or validation part. Cloning copies no ids.
 ///
-/// A document c1 … cn is n + 1 predictions: from the inputs eod, c1 … cn the targets c1 … cn, eod.
+/// A document of the ids c1 … cn gives n + 1 predictions: the inputs eod, c1 … cn have the targets
+/// c1 … cn, eod, where eod is the end-of-document id.
 #[derive(Clone, Debug)]
 pub struct DocumentSet {
     ids: Arc<Ids>,
     /// Where each document ends in `ids`; it begins where the one before ends.
     ends: Arc<[usize]>,
+    /// The documents that belong to this part.
     members: Arc<[u32]>,
     end_of_document: u32,
 }
 
-/// One prediction: read `input` (after forgetting everything, at a document's begin), say `target`.
+/// One prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
+    /// The id that is read.
     pub input: u32,
+    /// The id that is to be predicted.
     pub target: u32,
+    /// It is the document's first: the state that enters must be zero.
     pub begins: bool,
+    /// It is the document's last: the target is the end of the document.
     pub ends: bool,
 }
 
 impl DocumentSet {
+    /// The documents of `corpus`, divided as `documents` says; empty ones are left out.
+    ///
     /// # Errors
-    /// No document, more than 2^32, a tokenizer without an end-of-document id, or characters
-    /// outside its vocabulary.
+    /// [`Error::Text`] for no document or more than 2^32 - 1; [`Error::Vocabulary`] for a tokenizer
+    /// without an end-of-document id; [`Error::UnknownCharacters`].
     pub fn new(corpus: Corpus, tokenizer: &Tokenizer, documents: Documents) -> Result<Self> {
         let end_of_document = tokenizer.end_of_document().ok_or_else(|| {
             Error::vocabulary(
@@ -84,19 +92,21 @@ impl DocumentSet {
         self.members.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Predictions in all: the characters, and each document's end.
+    /// Predictions of all documents: one for each id, and one for each document's end.
     pub fn predictions(&self) -> usize {
         self.members.iter().map(|&document| self.length(document) + 1).sum()
     }
 
-    /// A shuffle by `seed`; of it the last `fraction` validates, at least one document.
+    /// The training and the validation part. The documents are shuffled by `seed`; the last `fraction` of
+    /// them, and at least one, validate.
     ///
     /// # Errors
-    /// Only one document, with a fraction above 0.
+    /// [`Error::Text`] for only one document.
     pub(super) fn split(&self, fraction: f64, seed: u64) -> Result<(Self, Self)> {
         ensure!(
             self.len() >= 2,
@@ -123,7 +133,7 @@ impl DocumentSet {
         document.checked_sub(1).map_or(0, end_of)..end_of(document)
     }
 
-    /// Characters of a document, its end not counted.
+    /// Ids of a document, without its end.
     pub(super) fn length(&self, document: u32) -> usize {
         self.range(document).len()
     }

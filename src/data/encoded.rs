@@ -13,11 +13,10 @@ pub enum EncodedText {
 }
 
 impl EncodedText {
-    /// Consumes the corpus, so that its text and its ids need not both be in memory.
+    /// Encodes `corpus`. It is consumed, so that its text and its ids need not both be in memory.
     ///
     /// # Errors
-    /// Characters outside the vocabulary (as [`Error::UnknownCharacters`]); no document; documents
-    /// for a vocabulary without an end-of-document id.
+    /// [`Error::UnknownCharacters`]; with documents also those of [`DocumentSet::new`].
     pub fn new(corpus: Corpus, tokenizer: &Tokenizer, documents: Documents) -> Result<Self> {
         Ok(match documents {
             Documents::Off => {
@@ -27,7 +26,7 @@ impl EncodedText {
         })
     }
 
-    /// Characters (or bytes), ends of documents not counted.
+    /// How many ids, ends of documents not counted.
     pub fn len(&self) -> usize {
         match self {
             Self::Stream(ids) => ids.len(),
@@ -35,6 +34,7 @@ impl EncodedText {
         }
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -47,11 +47,12 @@ impl EncodedText {
         }
     }
 
-    /// Training and validation: of one text the last `fraction` validates; of documents the last
-    /// `fraction` of a shuffle by `seed`. A fraction of 0 gives no validation.
+    /// The training and the validation part. The last `fraction` of one text validates; documents are
+    /// shuffled by `seed` first. With a fraction of 0 there is no validation part.
     ///
     /// # Errors
-    /// A fraction outside [0, 1); too little text for a validation part of it.
+    /// [`Error::Setting`] for a fraction that is not at least 0 and below 1; [`Error::Text`] for a text
+    /// that is too short for a validation part.
     pub fn split(self, fraction: f64, seed: u64) -> Result<(Self, Option<Self>)> {
         ensure!(
             (0.0..1.0).contains(&fraction),

@@ -1,11 +1,11 @@
-//! Cuts a text into windows that predict every target exactly once. Knows nothing of losses.
+//! Divides a text into windows that predict every target exactly once. Knows nothing of losses.
 
 use crate::data::documents::DocumentSet;
 use crate::data::encoded::EncodedText;
 use crate::data::ids::IdSlice;
 use crate::error::{Error, Result, ensure};
 
-/// Steps of one window when a text is only read: longer ones gain nothing and cost memory.
+/// T of the windows in which a text is evaluated. A longer window is not faster and takes more memory.
 pub const READING_WINDOW: usize = 128;
 
 /// Which state enters a window.
@@ -13,30 +13,33 @@ pub const READING_WINDOW: usize = 128;
 pub enum Carry {
     /// Zero in every row.
     Zero,
-    /// The state that the window before left.
+    /// The state after the window before.
     Continue,
-    /// Of that state the last row alone: B falls to 1 for the rest of the text.
+    /// The last row of that state: from this window on B is 1.
     ContinueLastRow,
 }
 
 /// One window, all `[T, B]` time-major. T and B may change from window to window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluationWindow {
+    /// The ids that the network reads.
     pub inputs: Vec<u32>,
+    /// The id after each input.
     pub targets: Vec<u32>,
-    /// 1 where the state that enters the step must be zero. None for one long text.
+    /// 1 where a document begins: the state that enters the time step must be zero. None for one text.
     pub resets: Option<Vec<u8>>,
-    /// 0 where a row has no document left: the target there does not count. None if all count.
+    /// 0 where a row has no document left, so that its target does not count. None if all count.
     pub weights: Option<Vec<u8>>,
     /// T
     pub t: usize,
     /// B
     pub b: usize,
+    /// Which state enters.
     pub carry: Carry,
 }
 
-/// The windows of a text. How it is cut into rows is a function of the text alone, so that every
-/// evaluation of it gives the same figure.
+/// The windows of a text. The rows depend on the text alone, not on the settings of a training, so that
+/// every evaluation of a text reads it in the same way.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     seq_len: usize,
@@ -46,20 +49,23 @@ pub struct Evaluation {
 
 #[derive(Clone, Debug)]
 enum Rows {
-    /// `batch` streams of `steps` each; what is left over follows on the last one.
+    /// `batch` streams of `steps` predictions each. The predictions left over continue the last one.
     Streams { ids: IdSlice, batch: usize, steps: usize },
     /// Which documents each row reads, and the most predictions a row has.
     Documents { set: DocumentSet, rows: Vec<Vec<u32>>, steps: usize },
 }
 
-/// B for n targets: 256 a row, so that few begin without context, and at most 64 rows.
+/// B for that many targets: at most 64, and at least 256 targets in a row, so that few targets are
+/// predicted without context.
 fn rows_for(predictions: usize) -> usize {
     (predictions / 256).clamp(1, 64)
 }
 
 impl Evaluation {
+    /// The windows of `text`, of `seq_len` time steps.
+    ///
     /// # Errors
-    /// No target; a window of 0.
+    /// [`Error::Text`] for a text without a target; [`Error::Setting`] for a window of 0.
     pub fn new(text: EncodedText, seq_len: usize) -> Result<Self> {
         ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
         let predictions = text.predictions();
@@ -128,12 +134,13 @@ impl Evaluation {
     }
 }
 
-/// `steps` cut into windows of `seq_len`, the last one shorter: (begin, length).
+/// `steps` divided into windows of `seq_len`, the last one shorter: (start, length).
 fn cuts(steps: usize, seq_len: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..steps).step_by(seq_len).map(move |start| (start, seq_len.min(steps - start)))
 }
 
-/// The longest document first, each to the row with the least so far: rows end close together.
+/// Assigns the documents to `batch` rows, the longest document first, each to the row that has the
+/// fewest predictions so far: the rows become about equally long. Also returns the longest row's length.
 fn fill_rows(set: &DocumentSet, batch: usize) -> (Vec<Vec<u32>>, usize) {
     use std::cmp::Reverse;
     let mut documents = set.members().to_vec();
@@ -248,9 +255,14 @@ mod tests {
     #[test]
     fn nothing_to_predict_is_an_error() {
         let text = |ids| EncodedText::Stream(IdSlice::new(Ids::U8(ids)));
-        assert!(Evaluation::new(text(vec![1]), 8).unwrap_err().to_string().contains("at least 2"));
-        assert!(Evaluation::new(text(vec![]), 8).is_err());
-        assert!(Evaluation::new(text(vec![1, 2]), 0).is_err());
+        for ids in [vec![], vec![1]] {
+            let count = ids.len();
+            let error = Evaluation::new(text(ids), 8).unwrap_err().to_string();
+            assert!(error.contains(&format!("has {count} characters")), "{error}");
+            assert!(error.contains("at least 2"), "{error}");
+        }
+        let error = Evaluation::new(text(vec![1, 2]), 0).unwrap_err();
+        assert!(matches!(error, Error::Setting { name: "seq_len", .. }), "{error:?}");
     }
 
     proptest! {

@@ -13,24 +13,29 @@ pub struct IdSlice {
 }
 
 impl IdSlice {
+    /// All of `ids`.
     pub fn new(ids: Ids) -> Self {
         let range = 0..ids.len();
         Self { ids: Arc::new(ids), range }
     }
 
+    /// How many ids.
     pub fn len(&self) -> usize {
         self.range.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
+    /// The id at `index` of this part; None past its end.
     pub fn get(&self, index: usize) -> Option<u32> {
         if index < self.len() { self.ids.get(self.range.start + index) } else { None }
     }
 
-    /// As [`Ids::copy_to`], within this part.
+    /// Copies the ids from `start` on into `out` and returns how many it copied: at the end of this part
+    /// fewer than `out` has room for.
     pub fn copy_to(&self, start: usize, out: &mut [u32]) -> usize {
         let count = out.len().min(self.len().saturating_sub(start));
         self.ids.copy_to(self.range.start.saturating_add(start), &mut out[..count])
@@ -43,11 +48,12 @@ impl IdSlice {
         (part(self.range.start..at), part(at..self.range.end))
     }
 
+    /// The ids in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.range.clone().filter_map(|index| self.ids.get(index))
     }
 
-    /// Inputs and targets `[T, B]` of the windows that begin at `starts`, one a stream.
+    /// Inputs and targets `[T, B]` of `batch` windows; the window of stream b begins at the b-th of `starts`.
     pub(crate) fn gather(
         &self,
         starts: impl Iterator<Item = usize>,

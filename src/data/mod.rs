@@ -1,10 +1,10 @@
-//! Ids to what training and evaluation read. Knows nothing of candle, of models or of printing.
+//! From ids to the windows that training and evaluation read. Knows nothing of candle or of models.
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `ids`, `documents` | a part of one long text · examples on their own |
+//! | `ids`, `documents` | a part of one long text · separate documents |
 //! | `encoded` | either of them, split into training and validation |
-//! | `batch`, `batches` | what one training step reads · where it comes from |
+//! | `batch`, `batches` | the window of one training step · the windows of a run |
 //! | `streams`, `packed_documents` | B streams of a text · B rows of one document after another |
 //! | `source` | where a text comes from; the part of it to measure |
 //! | `evaluation` | windows that predict every target once |

@@ -26,13 +26,14 @@ pub struct PackedDocuments {
     cursor: DocumentCursor,
 }
 
-/// Which window comes next: with the seed, all there is to know.
+/// Which window comes next. With the seed, it decides all further windows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentCursor {
     /// Windows given so far.
     pub windows: u64,
-    /// Which epoch's shuffle the queue is in, and how many documents of it were taken.
+    /// The epoch whose shuffle the queue has.
     pub queue_epoch: u64,
+    /// How many documents were taken from the queue.
     pub queue_position: usize,
     /// One for each of the B rows. (Files call them lanes, their first name.)
     #[serde(rename = "lanes")]
@@ -42,13 +43,16 @@ pub struct DocumentCursor {
 /// The next prediction of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedRow {
+    /// The document.
     pub document: u32,
+    /// The prediction in it, from 0 to the document's length.
     pub position: usize,
 }
 
 impl PackedDocuments {
     /// # Errors
-    /// A batch or a window of 0, no document.
+    /// [`Error::Setting`] for a batch or a window of 0, or a product of the two that is too large;
+    /// [`Error::Text`] for no document.
     pub fn new(set: DocumentSet, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
         ensure!(batch > 0, Error::setting("batch", "`batch` is 0 but must be at least 1"));
         ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
@@ -103,16 +107,17 @@ impl PackedDocuments {
         PackedRow { document, position: 0 }
     }
 
+    /// B.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Windows that hold as many predictions as the documents have, rounded up.
+    /// Windows in an epoch: those that hold as many predictions as the documents have, rounded up.
     pub fn steps_per_epoch(&self) -> usize {
         self.predictions.div_ceil(self.window_size()) as usize
     }
 
-    /// How often as many predictions were given as the documents have.
+    /// Epochs completed: the predictions so far over those of all documents, rounded down.
     pub fn epoch(&self) -> u64 {
         self.cursor.windows.saturating_mul(self.window_size()) / self.predictions.max(1)
     }
@@ -121,12 +126,15 @@ impl PackedDocuments {
         (self.batch as u64).saturating_mul(self.seq_len as u64)
     }
 
+    /// Which window comes next.
     pub fn cursor(&self) -> DocumentCursor {
         self.cursor.clone()
     }
 
+    /// Continues at `cursor`.
+    ///
     /// # Errors
-    /// A cursor that names documents, positions or rows which are not here.
+    /// [`Error::TrainingState`] for a cursor with documents, positions or rows that are not here.
     pub fn restore(&mut self, cursor: DocumentCursor) -> Result<()> {
         let is_here = |row: &PackedRow| {
             self.set.members().contains(&row.document)
@@ -151,6 +159,7 @@ impl PackedDocuments {
         Ok(())
     }
 
+    /// The next window.
     pub fn next_batch(&mut self) -> Batch {
         let (t, b) = (self.seq_len, self.batch);
         let mut inputs = vec![0; t * b];

@@ -1,24 +1,26 @@
-//! Chance that depends on nothing but a seed and an epoch, written out so that no release of a
-//! library changes which text a resumed run sees.
+//! Random numbers that depend on a seed and an epoch alone. Bounded numbers and the shuffle are written
+//! here, so that a new version of the `rand` crate cannot change which text a resumed run reads.
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The stream that divides documents into training and validation; epochs take 0, 1, 2, ...
+/// The stream for dividing documents into training and validation. Epochs use the streams 0, 1, 2, …
 pub(super) const SPLIT: u64 = u64::MAX;
 
+/// The generator of one epoch.
 pub(super) fn generator(seed: u64, epoch: u64) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     generator.set_stream(epoch);
     generator
 }
 
-/// A number in `0..bound` (0 if `bound` is 0). The bias is below `bound / 2^64`.
+/// A number in `0..bound`, or 0 if `bound` is 0. No number is more likely than another by more than
+/// `bound / 2^64`.
 pub(super) fn below(generator: &mut ChaCha8Rng, bound: u64) -> u64 {
     ((u128::from(generator.next_u64()) * u128::from(bound)) >> 64) as u64
 }
 
-/// Fisher and Yates' shuffle.
+/// Shuffles by the algorithm of Fisher and Yates.
 pub(super) fn shuffle(items: &mut [u32], generator: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(generator, last as u64 + 1) as usize);

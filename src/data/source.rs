@@ -1,4 +1,4 @@
-//! Where a text comes from, how it is read and split, and the record of it that a checkpoint keeps.
+//! Where a text comes from, how it is read and split, and the record of it in a checkpoint.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,17 @@ use crate::text::{Corpus, Documents, ReadOptions, Tokenizer, Units, VocabularyOp
 /// Where a text comes from and how it is read, encoded and split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
-    /// None for the text that ships inside the program.
+    /// Files, folders, or `-` for standard input, as [`Corpus::read`] takes them. Empty for the text that
+    /// ships with the library.
     pub paths: Vec<PathBuf>,
+    /// How the files are read.
     pub read: ReadOptions,
+    /// How the vocabulary is built.
     pub vocabulary: VocabularyOptions,
     /// Share of the text, at its end, that validates; of documents, a share drawn by `split_seed`.
-    /// If not given, see [`usual_val_fraction`].
+    /// If not given, a tenth, but at most two million characters.
     pub val_fraction: Option<f64>,
+    /// Decides which documents validate.
     pub split_seed: u64,
 }
 
@@ -33,8 +37,8 @@ impl Default for DataConfig {
     }
 }
 
-/// The share that the published figures of character models hold back; of a large text no more than
-/// a few seconds' reading, or evaluating it would take longer than training.
+/// A tenth, as in most published results of character models; of a large text less, so that an
+/// evaluation takes seconds.
 fn usual_val_fraction(characters: usize) -> f64 {
     const AT_MOST: f64 = 2e6;
     (AT_MOST / characters.max(1) as f64).min(0.1)
@@ -56,8 +60,10 @@ impl DataConfig {
         }
     }
 
+    /// Checks every setting against its range.
+    ///
     /// # Errors
-    /// A setting outside its range.
+    /// [`Error::Setting`] for the first setting outside its range.
     pub fn validate(&self) -> Result<()> {
         if let Some(fraction) = self.val_fraction {
             ensure!(
@@ -69,7 +75,7 @@ impl DataConfig {
                 )
             );
         }
-        // Room for one character, the unknown and the end of a document.
+        // Room for one character, the unknown id and the end of a document.
         ensure!(
             self.vocabulary.max_vocab >= 3,
             Error::out_of_range("max_vocab", self.vocabulary.max_vocab, "give a number from 3")
@@ -77,7 +83,10 @@ impl DataConfig {
         Ok(())
     }
 
-    /// The text that the paths name.
+    /// Reads the text that the paths name.
+    ///
+    /// # Errors
+    /// Those of [`Corpus::read`].
     pub fn read_corpus(&self) -> Result<Corpus> {
         if self.paths.is_empty() {
             return Ok(Corpus::shipped());
@@ -85,10 +94,10 @@ impl DataConfig {
         Corpus::read(&self.paths, &self.read)
     }
 
-    /// What a checkpoint keeps of `corpus`, read as this says and encoded in `units`.
+    /// The record of `corpus`, read as this says and encoded in `units`.
     ///
     /// # Errors
-    /// A relative path where the current folder is gone.
+    /// [`Error::Io`] for a relative path if the current folder has been removed.
     pub fn record(&self, corpus: &Corpus, units: Units) -> Result<CorpusRecord> {
         let characters = corpus.text().chars().count();
         Ok(CorpusRecord {
@@ -108,27 +117,36 @@ impl DataConfig {
 /// The text a model was trained on, so that it can be found and recognised again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CorpusRecord {
+    /// [`Corpus::name`].
     pub name: String,
-    /// Empty for the text that ships inside the program.
+    /// Absolute, or `-`. Empty for the text that ships with the library.
     pub paths: Vec<PathBuf>,
+    /// How the files were read.
     #[serde(flatten)]
     pub read: ReadOptions,
+    /// What one id stands for.
     pub units: Units,
+    /// How the corpus was divided into documents.
     pub documents: Documents,
-    /// Of the normalised text.
+    /// [`Corpus::fingerprint`].
     pub sha256: String,
+    /// Unicode characters of the whole text.
     pub characters: usize,
-    /// The share at the end that validates, and the seed that orders documents before the cut.
+    /// Share that validates.
     pub val_fraction: f64,
+    /// Decides which documents validate.
     pub split_seed: u64,
 }
 
-/// Which part of a text.
+/// Which part of a text, as [`EncodedText::split`] divides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
+    /// The whole text.
     All,
+    /// The part to train on.
     Train,
+    /// The part to validate on.
     Validation,
 }
 
@@ -142,10 +160,11 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// A part of `corpus`, read and split as `record` says, to be measured.
+/// A part of `corpus`, encoded by `tokenizer` and split as `record` says.
 ///
 /// # Errors
-/// Characters outside the vocabulary, or too little text for the part.
+/// Those of [`EncodedText::new`] and [`EncodedText::split`]; [`Error::Setting`] for the validation part if
+/// `record` has none.
 pub fn part_of_corpus(
     corpus: Corpus,
     record: &CorpusRecord,
@@ -165,7 +184,7 @@ pub fn part_of_corpus(
     }
 }
 
-/// Paths that hold from wherever the run is resumed; `-` stays.
+/// Absolute paths, so that a run can be resumed from another folder; `-` stays.
 fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     paths
         .iter()

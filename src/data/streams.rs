@@ -1,5 +1,5 @@
-//! Truncated backpropagation through time: B contiguous stretches of the text, read T characters
-//! at a time. Knows nothing of documents.
+//! Windows for truncated backpropagation through time: B contiguous parts of one text, read T ids at a
+//! time. Knows nothing of documents.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use crate::data::ids::IdSlice;
 use crate::data::random;
 use crate::error::{Error, Result, ensure};
 
-/// B streams over a text. An epoch is as many windows `[T, B]` as fit; it begins at a random
-/// character among those left over, so that the cuts differ from epoch to epoch.
+/// B streams of a text. An epoch has as many windows `[T, B]` as the text fills. The ids left over are
+/// divided at random between the beginning and the end, so that each epoch cuts the text elsewhere.
 #[derive(Clone, Debug)]
 pub struct Streams {
     ids: IdSlice,
@@ -20,18 +20,19 @@ pub struct Streams {
     cursor: StreamCursor,
 }
 
-/// Which window comes next: with the seed, all there is to know.
+/// Which window comes next. With the seed, it decides all further windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamCursor {
+    /// Epochs completed.
     pub epoch: u64,
+    /// The window of the epoch, from 0.
     pub window: usize,
 }
 
-/// The largest batch up to `batch` for which `ids` characters fill one window `[T, B]` and its
-/// last target.
+/// The largest B up to `batch` for which `ids` ids fill one window `[T, B]` and its last target.
 ///
 /// # Errors
-/// Fewer than T + 1 characters; a batch or a window of 0.
+/// [`Error::Text`] for fewer than T + 1 ids; [`Error::Setting`] for a batch or a window of 0.
 pub fn fitting_batch(ids: usize, batch: usize, seq_len: usize) -> Result<usize> {
     ensure!(batch > 0, Error::setting("batch", "`batch` is 0 but must be at least 1"));
     ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
@@ -48,7 +49,7 @@ pub fn fitting_batch(ids: usize, batch: usize, seq_len: usize) -> Result<usize> 
 
 impl Streams {
     /// # Errors
-    /// Fewer than B · T + 1 ids: see [`fitting_batch`].
+    /// Those of [`fitting_batch`], and [`Error::Setting`] for a batch above the one that it returns.
     pub fn new(ids: IdSlice, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
         let fitting = fitting_batch(ids.len(), batch, seq_len)?;
         ensure!(
@@ -66,6 +67,7 @@ impl Streams {
         Ok(Self { ids, batch, seq_len, seed, windows, cursor: StreamCursor::default() })
     }
 
+    /// B.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -75,16 +77,20 @@ impl Streams {
         self.windows
     }
 
+    /// Epochs completed.
     pub fn epoch(&self) -> u64 {
         self.cursor.epoch
     }
 
+    /// Which window comes next.
     pub fn cursor(&self) -> StreamCursor {
         self.cursor
     }
 
+    /// Continues at `cursor`.
+    ///
     /// # Errors
-    /// A cursor beyond the windows of an epoch.
+    /// [`Error::TrainingState`] for a cursor beyond the windows of an epoch.
     pub fn restore(&mut self, cursor: StreamCursor) -> Result<()> {
         ensure!(
             cursor.window < self.windows,
@@ -98,12 +104,13 @@ impl Streams {
         Ok(())
     }
 
-    /// Where the epoch begins: one of the characters that its windows leave over.
+    /// The id at which the epoch begins: 0 up to the number of ids that its windows leave over.
     fn offset(&self, epoch: u64) -> usize {
         let slack = self.ids.len() - 1 - self.batch * self.seq_len * self.windows;
         random::below(&mut random::generator(self.seed, epoch), slack as u64 + 1) as usize
     }
 
+    /// The next window.
     pub fn next_batch(&mut self) -> Batch {
         let StreamCursor { epoch, window } = self.cursor;
         let stretch = self.seq_len * self.windows;
@@ -175,10 +182,19 @@ mod tests {
         assert_eq!(fitting_batch(256, 64, 128).unwrap(), 1);
         assert_eq!(fitting_batch(257, 64, 128).unwrap(), 2);
         assert_eq!(fitting_batch(1 << 20, 64, 128).unwrap(), 64);
-        assert!(fitting_batch(9, 0, 1).is_err() && fitting_batch(9, 1, 0).is_err());
-        assert!(fitting_batch(9, 1, usize::MAX).is_err());
+        let setting = |batch, seq_len| match fitting_batch(9, batch, seq_len).unwrap_err() {
+            Error::Setting { name, .. } => name,
+            error => panic!("{error:?}"),
+        };
+        assert_eq!((setting(0, 1), setting(1, 0)), ("batch", "seq_len"));
+        let huge = fitting_batch(9, 1, usize::MAX).unwrap_err();
+        assert!(matches!(huge, Error::Text(_)), "{huge:?}");
         let ids = IdSlice::new(Ids::U8(vec![0; 256]));
-        assert!(Streams::new(ids, 2, 128, 0).is_err());
+        let error = Streams::new(ids, 2, 128, 0).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`batch` is 2 but 256 characters fill at most 1 windows"),
+            "{error}"
+        );
     }
 
     proptest! {
@@ -221,7 +237,11 @@ mod tests {
     fn a_cursor_of_another_text_is_refused() {
         let mut streams = streams(200, 3, 11, 0);
         let windows = streams.steps_per_epoch();
-        assert!(streams.restore(StreamCursor { epoch: 0, window: windows }).is_err());
-        assert!(streams.restore(StreamCursor { epoch: 9, window: windows - 1 }).is_ok());
+        let error = streams.restore(StreamCursor { epoch: 0, window: windows }).unwrap_err();
+        assert!(matches!(error, Error::TrainingState(_)), "{error:?}");
+        assert!(error.to_string().contains(&format!("has {windows} in an epoch")), "{error}");
+        assert_eq!(streams.cursor(), StreamCursor::default());
+        streams.restore(StreamCursor { epoch: 9, window: windows - 1 }).unwrap();
+        assert_eq!(streams.epoch(), 9);
     }
 }

@@ -7,29 +7,33 @@ use crate::error::Result;
 use crate::model::{Network, State};
 use crate::text::Tokenizer;
 
-/// What it cost a network to predict a text.
+/// How well a network predicted a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EvalResult {
-    /// Sum over all predictions.
+    /// Sum of the negative log-likelihoods of all predicted ids, in nats.
     pub nats: f64,
-    /// Predictions.
+    /// How many ids were predicted.
     pub ids: u64,
-    /// Bytes of UTF-8 that they stand for.
+    /// Bytes of UTF-8 that those ids stand for.
     pub bytes: u64,
 }
 
 impl EvalResult {
-    /// The loss: mean cross-entropy.
+    /// The loss: mean cross-entropy, in nats.
     pub fn nats_per_id(&self) -> f64 {
         self.nats / self.ids.max(1) as f64
     }
 
+    /// Bits for each byte of UTF-8: comparable between vocabularies.
     pub fn bits_per_byte(&self) -> f64 {
         self.nats / std::f64::consts::LN_2 / self.bytes.max(1) as f64
     }
 }
 
-/// Predicts every target of `text` once, from a state of its own; without gradients or dropout.
+/// Predicts every target of `text` once, from a zero state, without gradients or dropout.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) if candle fails.
 pub fn evaluate(network: &Network, text: &Evaluation, tokenizer: &Tokenizer) -> Result<EvalResult> {
     let device = network.device();
     let mut state = State::zeros(network.config(), 1, device)?;

@@ -1,4 +1,4 @@
-//! What each id of one text costs, read from its beginning.
+//! The negative log-likelihood of each id of one text, read from its beginning.
 
 use candle_core::Tensor;
 
@@ -7,18 +7,18 @@ use crate::error::{Error, Result, ensure};
 use crate::model::{Network, State};
 use crate::text::Tokenizer;
 
-/// A text read once from its beginning.
+/// How likely a network found each id of a text.
 pub struct TextScore {
-    /// Nats of each id; None for the first of a text that nothing precedes.
+    /// Negative log-likelihood of each id, in nats; None for the first id if nothing precedes it.
     pub nats: Vec<Option<f32>>,
-    /// The scores of the next id after each id, [N, V], if asked for.
+    /// The logits after each id, `[N, V]`, if asked for.
     pub logits: Option<Tensor>,
 }
 
-/// Reads `ids` as one text; in documents mode, as one document from its beginning.
+/// Reads `ids` as one text: as one document, if the vocabulary has an end-of-document id.
 ///
 /// # Errors
-/// No ids.
+/// [`Error::Text`] for no ids; [`Error::Tensor`] for an id outside the vocabulary.
 pub fn score_text(
     network: &Network,
     tokenizer: &Tokenizer,
@@ -30,7 +30,7 @@ pub fn score_text(
     let mut state = State::zeros(network.config(), 1, device)?;
     let mut nats = Vec::with_capacity(ids.len());
     let mut kept = Vec::new();
-    // Log-probabilities [V] of the id to come.
+    // Log-probabilities [V] of the next id.
     let mut expected: Option<Tensor> = None;
     if let Some(start) = tokenizer.end_of_document() {
         let (hidden, next) =
@@ -65,7 +65,7 @@ pub fn score_text(
     Ok(TextScore { nats, logits })
 }
 
-/// Log-probabilities after the last of the rows of `logits` [.., V].
+/// Log-probabilities `[V]` after the last row of `logits` `[.., V]`.
 fn log_softmax_last(logits: &Tensor) -> Result<Tensor> {
     let rows = logits.flatten_to(logits.rank() - 2)?;
     let last = rows.get(rows.dim(0)? - 1)?;

@@ -1,4 +1,4 @@
-//! What fixes a network's shape. Knows no tensors.
+//! The settings that fix the shape of a network. Knows no tensors.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,31 +43,33 @@ impl LayerShapes {
 }
 
 impl Default for ModelConfig {
-    /// A model of about 3 MB that trains in minutes on a laptop. Its vocabulary is the text's to say.
+    /// A model of about 3 MB that trains in minutes on a laptop. The vocabulary, 0 here, comes from the text.
     fn default() -> Self {
         Self {
             cell: Cell::Gru,
             vocab: 0,
-            // Few characters, few numbers; not tuned, and without weight for the speed of training.
+            // Enough for the few characters of a text. Not tuned; its share of the training time is small.
             embedding: 64,
             hidden: 256,
             layers: 2,
-            // A book is small for a network: at 0.1 the shipped play is learnt by heart in twelve epochs.
+            // With 0.1 the network overfits the shipped text after twelve epochs.
             dropout: 0.25,
             tie_weights: false,
         }
     }
 }
 
-/// No network of this program needs more; a larger number is a broken config.
+/// Larger sizes are taken for a mistake, or for a broken config.json.
 const MAX_SIZE: usize = 1 << 16;
 const MAX_LAYERS: usize = 64;
 const MAX_VOCAB: usize = 0x11_0000 + 2;
 
 impl ModelConfig {
+    /// Checks every setting against its range.
+    ///
     /// # Errors
-    /// A size of zero or beyond what any checkpoint of this program has, a dropout outside [0, 1),
-    /// or tied weights with E ≠ H.
+    /// [`Error::Setting`] for a size of 0 or beyond the largest, a dropout that is not at least 0 and below
+    /// 1, or tied weights with E ≠ H.
     pub fn validate(&self) -> Result<()> {
         for (name, value, max) in [
             ("vocab", self.vocab, MAX_VOCAB),

@@ -1,4 +1,4 @@
-//! Initial weights, drawn from the program's own seeded generator (candle's cannot be seeded on a CPU).
+//! Initial weights, drawn from a generator of this crate: candle's cannot be seeded on a CPU.
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarMap;
@@ -10,9 +10,12 @@ use crate::model::config::{EMBEDDING, ModelConfig};
 
 /// A `VarMap` with every parameter of `config`, float32 on `device`.
 ///
-/// Recurrent and readout weights are uniform in ±1/√H, as PyTorch's `nn.GRU` and `nn.Linear` have
-/// them; the embedding is uniform with unit variance over √E, so that the first layer's input has length 1.
-/// Tensors draw in order of name: one seed gives one set of weights.
+/// Recurrent and readout weights are uniform in ±1/√H, as in PyTorch's `nn.GRU` and `nn.Linear`. The
+/// embedding is uniform in ±√(3/E), so that its values have the variance 1/E and the input of the first
+/// layer has about the length 1. Tensors are drawn in order of name: the same seed gives the same weights.
+///
+/// # Errors
+/// [`Error::Tensor`] if the device has no memory.
 pub fn init(config: &ModelConfig, rng: &mut ChaCha8Rng, device: &Device) -> Result<VarMap> {
     let mut tensors = Vec::new();
     for (name, shape) in config.parameters() {
@@ -25,7 +28,7 @@ pub fn init(config: &ModelConfig, rng: &mut ChaCha8Rng, device: &Device) -> Resu
     var_map(tensors)
 }
 
-/// Largest magnitude that a fresh value of this parameter may have.
+/// Largest magnitude of an initial value of this parameter.
 pub(crate) fn bound(name: &str, config: &ModelConfig) -> f32 {
     if name == EMBEDDING {
         (3.0 / config.embedding as f32).sqrt()
@@ -46,8 +49,11 @@ pub(crate) fn var_map(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Re
     Ok(map)
 }
 
-/// The variables in order of name. (`VarMap::all_vars` gives them in a hash map's order,
-/// which differs from run to run.)
+/// The variables in order of name. (`VarMap::all_vars` returns them in the order of a hash map, which
+/// differs from run to run.)
+///
+/// # Errors
+/// [`Error::Tensor`] if a thread panicked while it held the lock of `map`.
 pub fn named_vars(map: &VarMap) -> Result<Vec<(String, Var)>> {
     let data = map.data().lock().map_err(|_| poisoned())?;
     let mut vars: Vec<_> = data.iter().map(|(name, var)| (name.clone(), var.clone())).collect();

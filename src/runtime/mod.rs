@@ -1,4 +1,4 @@
-//! The process and its threads. Imports nothing of the crate.
+//! Settings of the process, and work on its threads. Imports nothing of the crate.
 
 mod pool;
 mod process;

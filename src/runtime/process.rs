@@ -1,13 +1,13 @@
-//! Settings of the whole process that the kernels gain from. They stand here because `unsafe` does.
+//! Settings of the whole process that make the kernels faster. They need `unsafe`.
 
-/// Call it first in `main`. It changes no result, only speed:
+/// Prepares the process; call it first in `main`. It changes the speed and no result:
 ///
-/// - candle's own pool of threads is kept from spinning beside rayon's (`CANDLE_NUM_THREADS=1`,
-///   unless the user has set it);
-/// - glibc's allocator keeps the memory of one training step for the next, instead of giving it back
-///   and faulting it in again page by page.
+/// - candle's own pool gets one thread (`CANDLE_NUM_THREADS=1`, unless the user has set it), because its
+///   threads compete with rayon's;
+/// - glibc's allocator keeps the memory of one training step for the next. Otherwise it would return it
+///   to the system, and every step would begin with page faults.
 ///
-/// Does nothing on systems where it cannot be done safely.
+/// The first is left out if another thread runs already, and both on other systems than Linux.
 pub fn prepare_process() {
     #[cfg(target_os = "linux")]
     keep_candle_quiet();
@@ -30,11 +30,11 @@ fn keep_candle_quiet() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn keep_memory() {
     for (option, value) in [
-        // Large blocks come from the heap too, not from maps that are thrown away when freed.
+        // Large blocks come from the heap, not from maps that are removed when they are freed,
         (libc::M_MMAP_MAX, 0),
-        // The heap's end is not given back,
+        // the end of the heap is not returned to the system,
         (libc::M_TRIM_THRESHOLD, i32::MAX),
-        // and grows in large strides.
+        // and the heap grows by 64 MiB at a time.
         (libc::M_TOP_PAD, 64 << 20),
     ] {
         // SAFETY: mallopt takes two numbers, locks what it changes, and refuses what it does not know.

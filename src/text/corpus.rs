@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use crate::error::{Error, Result, ensure};
 use crate::text::decode::{ReadOptions, normalise};
 
-/// Above this a corpus is taken for a mistake (a sparse file, an endless pipe).
+/// Largest corpus. A larger one is most likely a mistake: a sparse file, or a pipe that never ends.
 const MAX_CORPUS_BYTES: u64 = 64 << 30;
 
 /// The text of one or more files, normalised and joined.
@@ -28,13 +28,13 @@ enum Source {
 }
 
 impl Corpus {
-    /// Reads files, folders (recursively, their `*.txt` in the order of their names) and, where a
-    /// path is `-`, standard input. Files are joined; one that does not end its last line has a
-    /// newline added before the next.
+    /// Reads and joins files, folders (the `*.txt` in them and in their subfolders, in the order of
+    /// their names) and, for the path `-`, standard input. A newline is put after a file whose last line
+    /// has none, unless it is the last file.
     ///
     /// # Errors
-    /// A path that is not there or cannot be read, a folder without `*.txt`, a byte that is not
-    /// of the encoding, or no text at all.
+    /// [`Error::Io`] for a path that cannot be read; [`Error::Text`] for one that does not exist, a
+    /// folder without `*.txt`, a byte that is not of the encoding, or no text at all.
     pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<Self> {
         Self::read_with_stdin(paths, options, io::stdin())
     }
@@ -99,7 +99,7 @@ impl Corpus {
         Ok(Self { name: name_of(first), text, ends })
     }
 
-    /// The text compiled into the program: a cycle of plays, 277,290 characters.
+    /// The text that ships with the library: a cycle of plays, 277,290 characters.
     pub fn shipped() -> Self {
         let text = include_str!("../../corpus/lantern-coast.txt");
         Self::from_text("lantern-coast", text.replace("\r\n", "\n"))
@@ -116,10 +116,12 @@ impl Corpus {
         &self.name
     }
 
+    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
+    /// The whole text, owned.
     pub fn into_text(self) -> String {
         self.text
     }
@@ -134,8 +136,7 @@ impl Corpus {
         })
     }
 
-    /// SHA-256 of the normalised text, in hexadecimal: the same text gives the same, however it
-    /// was cut into files.
+    /// SHA-256 of the normalised text, in hexadecimal. How the text is divided into files does not matter.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(self.text.as_bytes());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()

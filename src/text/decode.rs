@@ -17,11 +17,11 @@ pub enum Encoding {
     Utf8,
     /// ISO 8859-1: every byte is the character of that number
     Latin1,
-    /// UTF-8; what is not becomes U+FFFD
+    /// UTF-8; any other byte becomes U+FFFD
     Lossy,
 }
 
-/// What becomes of carriage returns.
+/// What happens to carriage returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Newlines {
@@ -35,7 +35,9 @@ pub enum Newlines {
 /// How corpus files are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadOptions {
+    /// How bytes become characters.
     pub encoding: Encoding,
+    /// What happens to carriage returns.
     pub newlines: Newlines,
 }
 
@@ -62,7 +64,7 @@ impl fmt::Display for Newlines {
 /// Copies only where the text grows (Latin-1 above ASCII, replaced bytes).
 ///
 /// # Errors
-/// With [`Encoding::Utf8`], at the first byte that is not UTF-8.
+/// [`Error::Text`] at the first byte that is not UTF-8, with [`Encoding::Utf8`].
 pub(super) fn normalise(
     bytes: &mut Vec<u8>,
     start: usize,
@@ -121,7 +123,7 @@ fn drop_byte_order_mark(bytes: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// CRLF and lone CR become LF; touches nothing when there is no CR.
+/// Replaces CRLF and a lone CR by LF.
 fn carriage_returns_to_lf(bytes: &mut Vec<u8>, start: usize) {
     let Some(first) = bytes[start..].iter().position(|&b| b == b'\r') else {
         return;

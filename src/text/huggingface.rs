@@ -1,8 +1,8 @@
-//! The vocabulary as a Hugging Face `tokenizers` tokenizer: BPE without merges over whole texts,
-//! so that every character is a token. Python's `tokenizers` opens the JSON and agrees id for id.
+//! Reads and writes a tokenizer as tokenizer.json, the format of Hugging Face's `tokenizers`. There it is
+//! a BPE model without merges, so that every character is a token, and gives the same ids.
 //!
-//! `<unk>` and `<eod>` are entries of the vocabulary, not added tokens: an added token is cut out
-//! of a text that happens to spell its name, and `<eod>` in a text must stay five characters.
+//! `<unk>` and `<eod>` are entries of the vocabulary, not added tokens. `tokenizers` would find an added
+//! token in a text that contains its name, but the five characters `<eod>` in a text must stay five ids.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::text::units::Units;
 
 const UNKNOWN: &str = "<unk>";
 const END_OF_DOCUMENT: &str = "<eod>";
-/// All of Unicode takes some 30 MB in the longest form.
+/// A tokenizer of every Unicode character takes about 30 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
 
 pub(super) fn check_size(bytes: u64) -> Result<()> {
@@ -83,6 +83,9 @@ pub(super) fn hugging_face(tokenizer: &Tokenizer) -> Result<HuggingFace> {
 
 impl Tokenizer {
     /// The bytes of tokenizer.json, in the format of Hugging Face's `tokenizers`.
+    ///
+    /// # Errors
+    /// [`Error::Vocabulary`] if `tokenizers` refuses the vocabulary.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let json = hugging_face(self)?.to_string(true);
         Ok(json
@@ -90,10 +93,10 @@ impl Tokenizer {
             .into_bytes())
     }
 
-    /// Reads tokenizer.json, trusting nothing in it.
+    /// Reads the bytes of tokenizer.json. Every field that could change an id is checked.
     ///
     /// # Errors
-    /// Anything that [`Tokenizer::to_json`] would not have written.
+    /// [`Error::Vocabulary`] for anything that [`Tokenizer::to_json`] would not have written.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         check_size(json.len() as u64)?;
         let file: File = serde_json::from_slice(json).map_err(|error| Error::Vocabulary {
@@ -147,7 +150,10 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// As [`Tokenizer::from_json`], from a file.
+    /// Reads a tokenizer.json file.
+    ///
+    /// # Errors
+    /// [`Error::Vocabulary`] for a file that cannot be read, and those of [`Tokenizer::from_json`].
     pub fn load(path: &Path) -> Result<Self> {
         let read = || -> Result<Self, Cause> {
             check_size(std::fs::metadata(path)?.len())?;
@@ -160,8 +166,8 @@ impl Tokenizer {
     }
 }
 
-/// What is read of tokenizer.json. Everything that could change an id is checked; lists are
-/// counted but not kept, so that a hostile file takes little memory.
+/// The fields of tokenizer.json that are read. Lists are counted but not kept, so that a file made to
+/// do harm takes little memory.
 #[derive(Deserialize)]
 struct File {
     truncation: Option<IgnoredAny>,

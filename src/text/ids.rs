@@ -1,6 +1,6 @@
 //! Ids of a whole text in the smallest integer that holds them. Knows nothing of what they mean.
 
-/// Ids in 1, 2 or 4 bytes each, as the vocabulary needs.
+/// Ids in 1, 2 or 4 bytes each: the fewest that hold every id of the vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ids {
     U8(Vec<u8>),
@@ -9,6 +9,7 @@ pub enum Ids {
 }
 
 impl Ids {
+    /// How many ids.
     pub fn len(&self) -> usize {
         match self {
             Self::U8(ids) => ids.len(),
@@ -17,10 +18,12 @@ impl Ids {
         }
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// The id at `index`; None past the end.
     pub fn get(&self, index: usize) -> Option<u32> {
         match self {
             Self::U8(ids) => ids.get(index).map(|&id| id.into()),
@@ -29,8 +32,8 @@ impl Ids {
         }
     }
 
-    /// Copies the ids from `start` on into `out` and returns how many there were: fewer than
-    /// `out` holds at the end of the text.
+    /// Copies the ids from `start` on into `out` and returns how many it copied: at the end of the text
+    /// fewer than `out` has room for.
     pub fn copy_to(&self, start: usize, out: &mut [u32]) -> usize {
         fn copy<I: Copy + Into<u32>>(ids: &[I], start: usize, out: &mut [u32]) -> usize {
             let ids = ids.get(start..).unwrap_or_default();

@@ -6,7 +6,7 @@
 //! | `units` | what one id stands for · what one document is |
 //! | `ids` | the ids of a whole text in 1, 2 or 4 bytes each |
 //! | `vocabulary` | which characters get an id |
-//! | `tokenizer`, `huggingface` | text to ids and back · the same as a file that Python reads |
+//! | `tokenizer`, `huggingface` | text to ids and back · tokenizer.json, which Python reads too |
 //!
 //! Nothing here knows of candle, of models or of printing.
 

@@ -7,7 +7,7 @@ use crate::text::ids::Ids;
 use crate::text::units::{Documents, Units};
 use crate::text::vocabulary::{VocabularyOptions, VocabularyReport, choose, distinct};
 
-/// In the map from code point to id: no id of its own.
+/// Marks, in the map from code point to id, a character without an id of its own.
 const NO_ID: u32 = u32::MAX;
 
 /// Ids of characters (by code point) or of bytes (by value), then the special ids: unknown
@@ -17,7 +17,7 @@ pub struct Tokenizer {
     units: Units,
     /// The id of each code point (of each byte: itself); [`NO_ID`] where there is none.
     id_of: Vec<u32>,
-    /// What each id writes, end to end; `ends[id]` is where it ends.
+    /// The bytes that each id stands for, one id after another; those of `id` end at `ends[id]`.
     bytes: Vec<u8>,
     ends: Vec<u32>,
     unknown: Option<u32>,
@@ -25,10 +25,11 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// The vocabulary of `text`.
+    /// A tokenizer with the vocabulary of `text`, and what building it found.
     ///
     /// # Errors
-    /// Fewer than two distinct characters, or a `max_vocab` without room for two.
+    /// [`Error::Text`] for fewer than two distinct characters; [`Error::Setting`] for a `max_vocab`
+    /// without room for two.
     pub fn build(text: &str, options: &VocabularyOptions) -> Result<(Self, VocabularyReport)> {
         let (characters, report) = choose(text, options)?;
         let ends_documents = options.documents != Documents::Off;
@@ -74,12 +75,12 @@ impl Tokenizer {
         self
     }
 
-    /// This vocabulary grown by the characters of `text` that it lacks (and by an end-of-document
-    /// id if `options.documents` asks for one); of `options`, units are not looked at. Also gives,
-    /// for each new id, the id it had.
+    /// This vocabulary and the characters of `text` that it lacks, with an end-of-document id if
+    /// `options.documents` asks for one; `options.units` is ignored. Also returns, for each id of the
+    /// new vocabulary, its id in this one.
     ///
     /// # Errors
-    /// More ids than `options.max_vocab`.
+    /// [`Error::Setting`] if that is more than `options.max_vocab`.
     pub fn extended(
         &self,
         text: &str,
@@ -114,11 +115,12 @@ impl Tokenizer {
         Ok((new, old_ids))
     }
 
-    /// V, the special ids counted.
+    /// V: how many ids there are, special ids included.
     pub fn vocab_size(&self) -> usize {
         self.ends.len()
     }
 
+    /// What one id stands for.
     pub fn units(&self) -> Units {
         self.units
     }
@@ -164,10 +166,10 @@ impl Tokenizer {
         Err(UnknownCharacters { characters: characters.into_iter().collect() })
     }
 
-    /// The ids of `text`: one a character, or one a byte.
+    /// The ids of `text`, one for each character or each byte.
     ///
     /// # Errors
-    /// Characters outside the vocabulary, where it has no unknown id.
+    /// Characters outside the vocabulary, if it has no unknown id.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, UnknownCharacters> {
         self.check(text)?;
         Ok(match self.units {
@@ -176,7 +178,7 @@ impl Tokenizer {
         })
     }
 
-    /// As [`Tokenizer::encode`], leaving out every character without an id of its own.
+    /// The ids of `text` without the characters that have no id of their own.
     pub fn encode_skipping_unknown(&self, text: &str) -> Vec<u32> {
         match self.units {
             Units::Bytes => text.bytes().map(u32::from).collect(),
@@ -184,8 +186,11 @@ impl Tokenizer {
         }
     }
 
-    /// As [`Tokenizer::encode`] for a large text, which it consumes. Where one byte holds an id,
-    /// the ids take the text's own memory.
+    /// Encodes a large text, which it consumes. If every id fits in one byte, the ids are written over
+    /// the text's own memory.
+    ///
+    /// # Errors
+    /// Characters outside the vocabulary, if it has no unknown id.
     pub fn encode_corpus(&self, text: String) -> Result<Ids, UnknownCharacters> {
         self.check(&text)?;
         if self.units == Units::Bytes {
@@ -207,7 +212,8 @@ impl Tokenizer {
         })
     }
 
-    /// A character takes at least the byte its id does, so that writing never overtakes reading.
+    /// The ids, one byte each, over the text's memory. Every character takes at least one byte, so that
+    /// no byte is written before it is read.
     fn encode_in_place(&self, text: String) -> Vec<u8> {
         let unknown = self.unknown.unwrap_or_default();
         let mut bytes = text.into_bytes();
@@ -224,10 +230,10 @@ impl Tokenizer {
         bytes
     }
 
-    /// What `ids` write. Special ids write nothing; bytes that are no UTF-8 become U+FFFD.
+    /// The text of `ids`. Special ids stand for no text; bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
-    /// An id of V or more.
+    /// [`Error::Vocabulary`] for an id of V or more.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let mut bytes = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -246,7 +252,8 @@ impl Tokenizer {
         })
     }
 
-    /// What one id writes: a character's UTF-8, one byte, or nothing (special ids, ids outside).
+    /// The bytes that one id stands for: a character in UTF-8, or one byte. Empty for a special id and for
+    /// one outside the vocabulary.
     pub fn bytes_of(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied();

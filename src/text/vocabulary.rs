@@ -1,19 +1,20 @@
-//! Decides which characters get an id. Knows nothing of ids' order or of files.
+//! Decides which characters get an id. Knows nothing of the order of ids, nor of files.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, ensure, readable};
 use crate::text::units::{Documents, Units};
 
-/// What a vocabulary is built by.
+/// How a vocabulary is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VocabularyOptions {
+    /// What one id stands for.
     pub units: Units,
-    /// The most ids a vocabulary of characters may have, those for unknown characters and for the
-    /// end of a document counted. Bytes always have their 256.
+    /// Most ids of a vocabulary of characters, the ids for unknown characters and for the end of a
+    /// document included. A vocabulary of bytes always has 256, and one for the end of a document.
     pub max_vocab: usize,
-    /// Anything but [`Documents::Off`] adds an end-of-document id; with lines, the newline is no
-    /// character of the vocabulary.
+    /// How the corpus is divided into documents. Anything but [`Documents::Off`] adds an end-of-document
+    /// id; with [`Documents::Lines`] the newline gets no id.
     pub documents: Documents,
 }
 
@@ -71,11 +72,12 @@ pub(super) fn distinct(text: &str, documents: Documents) -> Vec<char> {
     occurring.into_iter().map(|(character, _)| character).collect()
 }
 
-/// The characters that get an id of their own, by code point: all, or the most frequent (ties go
-/// to the lower code point) if `max_vocab` allows no more.
+/// The characters that get an id of their own, by code point: all, or if `max_vocab` has no room for
+/// all, the most frequent. Of equally frequent ones the lower code point comes first.
 ///
 /// # Errors
-/// Fewer than two distinct characters; a `max_vocab` without room for two.
+/// [`Error::Text`] for fewer than two distinct characters; [`Error::Setting`] for a `max_vocab` without
+/// room for two.
 pub(super) fn choose(
     text: &str,
     options: &VocabularyOptions,

@@ -1,5 +1,5 @@
-//! AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as `torch.optim.AdamW` computes it.
-//! candle's own cannot be saved or resumed; this one exports its moments by parameter name.
+//! AdamW with decoupled weight decay (Loshchilov & Hutter 2019), computed as in `torch.optim.AdamW`. Its
+//! moments can be saved by the names of the parameters, which those of candle's AdamW cannot.
 
 use std::collections::HashMap;
 
@@ -12,20 +12,31 @@ use crate::error::{self, Error};
 use crate::fused;
 use crate::model::EMBEDDING;
 
+/// The settings of [`AdamW`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamWConfig {
+    /// Learning rate.
     pub lr: f64,
+    /// Decay of the first moment.
     pub beta1: f64,
-    /// 0.99 rather than 0.999: a character model's run is a few thousand steps long,
-    /// and the second moment should forget within it.
+    /// Decay of the second moment.
     pub beta2: f64,
+    /// Added to the root of the second moment.
     pub eps: f64,
+    /// Share of a weight, times the learning rate, that each step subtracts.
     pub weight_decay: f64,
 }
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { lr: 6e-3, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01 }
+        Self {
+            lr: 6e-3,
+            beta1: 0.9,
+            // Not 0.999: a run has a few thousand steps, and early gradients should not count to its end.
+            beta2: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.01,
+        }
     }
 }
 
@@ -44,7 +55,7 @@ struct Parameter {
     moments: Moments,
 }
 
-/// The optimiser over a fixed, named set of parameters.
+/// The optimizer of a fixed, named set of parameters.
 pub struct AdamW {
     parameters: Vec<Parameter>,
     config: AdamWConfig,
@@ -52,7 +63,10 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// Weight decay acts on matrices only, not on biases and not on the embedding table.
+    /// An optimizer of `vars`. Weight decay acts on matrices only, not on biases or the embedding table.
+    ///
+    /// # Errors
+    /// No memory on the device.
     pub fn named(vars: Vec<(String, Var)>, config: AdamWConfig) -> Result<Self> {
         let parameters = vars
             .into_iter()
@@ -70,6 +84,9 @@ impl AdamW {
     }
 
     /// Global 2-norm of the gradients of all parameters.
+    ///
+    /// # Errors
+    /// A gradient that is not a contiguous float32 tensor of its parameter's shape.
     pub fn gradient_norm(&self, grads: &GradStore) -> Result<f64> {
         let mut sum = 0.0;
         for parameter in &self.parameters {
@@ -84,7 +101,11 @@ impl AdamW {
         Ok(sum.sqrt())
     }
 
-    /// One step with every gradient multiplied by `scale` (the clipping factor).
+    /// One step, every gradient multiplied by `scale` (the clipping factor). A parameter without a gradient
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// A gradient that is not a contiguous float32 tensor of its parameter's shape.
     pub fn step_scaled(&mut self, grads: &GradStore, scale: f64) -> Result<()> {
         self.steps += 1;
         let t = self.steps as f64;
@@ -130,6 +151,9 @@ impl AdamW {
     }
 
     /// The moments as `first.<parameter>` and `second.<parameter>`.
+    ///
+    /// # Errors
+    /// No memory on the device.
     pub fn export(&self) -> Result<Vec<(String, Tensor)>> {
         let mut all = Vec::with_capacity(2 * self.parameters.len());
         for parameter in &self.parameters {
@@ -148,7 +172,7 @@ impl AdamW {
         Ok(all)
     }
 
-    /// Continues from what [`AdamW::export`] gave after `steps` steps.
+    /// Continues from the moments that [`AdamW::export`] returned after `steps` steps.
     ///
     /// # Errors
     /// [`Error::TrainingState`] for a moment that is missing or has another shape than its parameter.

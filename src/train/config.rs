@@ -1,4 +1,4 @@
-//! The settings of a training run, each default with its reason.
+//! The settings of a training run. Each default has its reason beside it.
 
 use std::time::Duration;
 
@@ -9,34 +9,40 @@ use crate::model::Precision;
 use crate::train::adamw::AdamWConfig;
 use crate::train::schedule::Schedule;
 
-/// Everything that decides how a run trains; kept in `config.json`.
+/// The settings of a training run, which `config.json` records. The run ends at the first of `steps`,
+/// `epochs` and `time_limit`; if none is given, after 15 epochs, but at least 1,000 and at most 10,000 steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// B: parallel streams of text.
+    /// B: streams of text, or rows of documents, that are trained on side by side.
     pub batch: usize,
     /// T: characters in one truncated-BPTT window.
     pub seq_len: usize,
-    /// Where the run ends; whichever of the three comes first.
+    /// Steps after which the run ends.
     pub steps: Option<u64>,
+    /// Epochs after which the run ends.
     pub epochs: Option<u64>,
+    /// Time after which the run ends. The learning rate falls so that it reaches its end by then.
     pub time_limit: Option<Duration>,
     /// The peak of the learning rate.
     pub lr: f64,
+    /// [`AdamWConfig::weight_decay`].
     pub weight_decay: f64,
-    /// Largest global norm of the gradient; 0 switches clipping off.
+    /// Largest global norm of the gradient; a larger gradient is scaled down to it. 0 for no clipping.
     pub clip: f64,
     /// Steps over which the learning rate rises; see [`TrainConfig::warmup_steps`] if not given.
     pub warmup: Option<u64>,
+    /// How the learning rate falls after the warm-up.
     pub schedule: Schedule,
-    /// Steps between two evaluations; an epoch if not given.
+    /// Steps between two evaluations; see [`TrainConfig::evaluation_interval`] if not given.
     pub eval_every: Option<u64>,
-    /// Stop after this many evaluations without a better validation loss.
+    /// Evaluations without a lower validation loss after which the run ends.
     pub patience: Option<u64>,
-    /// Steps between two samples shown while training.
+    /// Steps between two [`Event::SampleDue`](crate::train::Event::SampleDue).
     pub sample_every: Option<u64>,
+    /// Decides the initial weights, the order of the text and the dropout.
     pub seed: u64,
-    /// Of the matrix products.
+    /// Precision of the matrix products.
     pub precision: Precision,
 }
 
@@ -45,14 +51,14 @@ impl Default for TrainConfig {
         Self {
             // Enough rows to keep the matrix products of two cores busy.
             batch: 32,
-            // Two to three lines of verse: what the state has to learn to carry.
+            // Two to three lines of verse: gradients reach back that far.
             seq_len: 128,
             steps: None,
             epochs: None,
             time_limit: None,
             lr: AdamWConfig::default().lr,
             weight_decay: AdamWConfig::default().weight_decay,
-            // Recurrent gradients explode now and then (Pascanu et al. 2013).
+            // Gradients of recurrent networks explode occasionally (Pascanu et al. 2013).
             clip: 1.0,
             warmup: None,
             schedule: Schedule::default(),
@@ -66,14 +72,16 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Where a run ends that names no end: after 15 readings of a book, but a page needs more to learn
-    /// anything, and a library would take days.
+    /// Steps of a run without an end of its own: 15 epochs, but more for a short text, which would learn
+    /// nothing in so few steps, and fewer for a large one, which would take days.
     fn usual_steps(steps_per_epoch: u64) -> u64 {
         (15 * steps_per_epoch).clamp(1_000, 10_000)
     }
 
+    /// Checks every setting against its range.
+    ///
     /// # Errors
-    /// A setting outside its range, each with the range.
+    /// [`Error::Setting`] for the first setting outside its range.
     pub fn validate(&self) -> Result<()> {
         ensure!(
             (1..=65536).contains(&self.batch),
@@ -115,7 +123,7 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// The last step of the run, where one is known before it starts.
+    /// The last step of the run; None if only time limits it.
     pub fn total_steps(&self, steps_per_epoch: u64) -> Option<u64> {
         let by_epochs = match (self.epochs, self.steps, self.time_limit) {
             (Some(epochs), _, _) => Some(epochs.saturating_mul(steps_per_epoch)),
@@ -128,17 +136,17 @@ impl TrainConfig {
         }
     }
 
-    /// Steps over which the learning rate rises: as asked, else as long as Adam's second moment
-    /// needs to settle, but no more than a tenth of a short run.
+    /// Steps over which the learning rate rises: `warmup`, or else 100, in which Adam's second moment
+    /// becomes reliable, but at most a tenth of the run.
     pub fn warmup_steps(&self, steps_per_epoch: u64) -> u64 {
         const USUAL: u64 = 100;
         let total = self.total_steps(steps_per_epoch).unwrap_or(u64::MAX);
         self.warmup.unwrap_or(USUAL.min(total / 10))
     }
 
-    /// Steps from one evaluation to the next: as asked, else whole epochs, but on a small text so many
-    /// that training is not outweighed by evaluating and saving, and on a large one no more than
-    /// a few minutes' work.
+    /// Steps from one evaluation to the next: `eval_every`, or else an epoch. If an epoch has fewer than 25
+    /// steps, as many epochs as reach 25, so that evaluating does not take most of the time; at most
+    /// 1,000 steps, which take a few minutes.
     pub fn evaluation_interval(&self, steps_per_epoch: u64) -> u64 {
         const AT_LEAST: u64 = 25;
         const AT_MOST: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! What a training run tells its owner while it goes on, and how it ended.
+//! What a training run reports while it trains, and how it ended.
 
 use std::time::Duration;
 
@@ -6,58 +6,75 @@ use crate::checkpoint::Metrics;
 use crate::model::Network;
 use crate::text::Tokenizer;
 
-/// Something that happened in the loop.
+/// Something that happened in a training run.
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A step was taken.
     Step(StepReport),
-    /// The whole validation text was read.
+    /// The network was evaluated on the whole validation text.
     Evaluated {
+        /// The losses.
         metrics: &'a Metrics,
-        /// It is the lowest validation loss so far.
+        /// The validation loss is the lowest so far.
         improved: bool,
     },
-    /// `sample_every` steps have passed: the network as it is, to write with.
-    SampleDue { step: u64, network: &'a Network, tokenizer: &'a Tokenizer },
+    /// `sample_every` steps have passed: a time to show what the network writes.
+    SampleDue {
+        /// Steps taken.
+        step: u64,
+        /// The network as it is now.
+        network: &'a Network,
+        /// Its tokenizer.
+        tokenizer: &'a Tokenizer,
+    },
 }
 
-/// One step in figures.
+/// The figures of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepReport {
     /// Steps taken so far.
     pub step: u64,
-    /// The step at which the run ends, where that is known.
+    /// The last step of the run; None if only time limits it.
     pub total_steps: Option<u64>,
+    /// Epochs completed.
     pub epoch: u64,
     /// Share of the run that is done, in [0, 1].
     pub progress: f64,
-    /// Of this step's window, nats per id.
+    /// Loss of this step's window, nats per id.
     pub loss: f64,
+    /// Learning rate of this step.
     pub lr: f64,
-    /// Over the steps since the run was started or resumed, evaluation left out.
+    /// Speed of the steps since the run was started or resumed, without evaluations.
     pub chars_per_second: f64,
-    /// At the pace so far.
+    /// Time to the end of the run, at the speed so far.
     pub remaining: Duration,
 }
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopReason {
-    /// All its steps are done.
+    /// All its steps are taken.
     Finished,
     /// The time limit is reached.
     TimeUp,
     /// The validation loss has not fallen for `patience` evaluations.
     Patience,
-    /// Its owner asked it to stop.
+    /// The callback of [`Trainer::run`](crate::train::Trainer::run) stopped it.
     Stopped,
 }
 
-/// A run that ended.
+/// How a run ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
+    /// Why it ended.
     pub reason: StopReason,
+    /// Steps taken.
     pub step: u64,
+    /// Validation loss of the last evaluation, nats per id.
     pub val_loss: Option<f64>,
+    /// The lowest validation loss, nats per id.
     pub best_val_loss: Option<f64>,
+    /// Time that the run has taken, without interruptions.
     pub elapsed: Duration,
 }

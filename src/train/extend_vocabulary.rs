@@ -1,4 +1,4 @@
-//! A trained model whose vocabulary grows.
+//! New characters for a trained network.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::model::{EMBEDDING, ModelConfig, bound, var_map};
 use crate::text::{Tokenizer, VocabularyOptions};
 
-/// The checkpoint's model with a row for every character of `text` that it did not know.
+/// The checkpoint's network with a row for each character of `text` that its vocabulary lacks.
 ///
-/// Ids stay in the order of code points, so known rows may move; new rows of the embedding and of
-/// the readout's weight are drawn as for a fresh model, and the new biases are such that the new ids
-/// begin as unlikely as the rarest known one.
+/// Ids are in the order of code points, so that known rows may move. New rows of the embedding and of the
+/// readout's weight are drawn like initial weights. A new bias of the readout is the lowest known one, so
+/// that the network finds the new ids unlikely at first.
 pub(super) fn extend_vocabulary(
     checkpoint: &Checkpoint,
     text: &str,
@@ -53,7 +53,8 @@ pub(super) fn extend_vocabulary(
     Ok((model, var_map(tensors)?, tokenizer))
 }
 
-/// Rows of `known` [V, ..] by `old_ids`; `fresh` gives each value of a new row, told the lowest known value.
+/// The rows of `known` [V, ..] in the order of `old_ids`. A row without an old id is new: `fresh` returns
+/// each of its values, given the lowest value of `known`.
 fn grown(
     known: &Tensor,
     old_ids: &[Option<u32>],

@@ -1,4 +1,4 @@
-//! From a text and settings to a trainer, ready to run.
+//! A training run's settings, and the trainer for a text.
 
 use candle_core::Device;
 use candle_nn::VarMap;
@@ -7,6 +7,8 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::checkpoint::Checkpoint;
 use crate::data::DataConfig;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::model::{ModelConfig, init};
 use crate::text::{Corpus, Tokenizer};
@@ -15,12 +17,14 @@ use crate::train::extend_vocabulary::extend_vocabulary;
 use crate::train::prepare::TrainingData;
 use crate::train::trainer::Trainer;
 
-/// Everything that decides a run but the text itself.
+/// All settings of a training run. The same job on the same text gives the same weights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Job {
-    /// Its `vocab` is not looked at: the text says it.
+    /// The shape of the network. `vocab` is ignored: the vocabulary comes from the text.
     pub model: ModelConfig,
+    /// How the text is read, encoded and split.
     pub data: DataConfig,
+    /// How the network is trained.
     pub train: TrainConfig,
 }
 
@@ -45,7 +49,7 @@ impl Job {
     /// # Errors
     /// [`Error::Setting`] for the first setting outside its range.
     pub fn validate(&self) -> Result<()> {
-        // The vocabulary is not known yet; any will do for the rest.
+        // The size of the vocabulary is not known yet; any valid one serves to check the rest.
         ModelConfig { vocab: 1, ..self.model.clone() }.validate()?;
         self.data.validate()?;
         self.train.validate()
@@ -93,7 +97,7 @@ impl Job {
     }
 }
 
-/// The one generator that initial weights are drawn from.
+/// The generator that initial weights are drawn from.
 fn generator(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }

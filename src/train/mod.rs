@@ -1,5 +1,14 @@
-//! The training loop and what it needs: settings, data, optimizer, schedule, evaluation.
-//! Emits events; never prints.
+//! Training: from a text and settings to a trained network and its checkpoints. Reports events to a callback
+//! and never prints.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `config`, `schedule` | settings of the training · the learning rate of each step |
+//! | `job`, `resume` | a new run · a saved run that goes on |
+//! | `prepare`, `extend_vocabulary` | a text made ready to train on · new characters for a trained network |
+//! | `trainer`, `step`, `validate`, `saving` | the loop · one step · the validation · the checkpoints |
+//! | `adamw` | the optimizer |
+//! | `events` | what the loop reports |
 
 mod adamw;
 mod config;

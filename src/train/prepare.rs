@@ -1,31 +1,37 @@
-//! A text made ready to train on: vocabulary, split, windows.
+//! Makes a text ready to train on: vocabulary, split, windows.
 
 use crate::data::{Batches, CorpusRecord, DataConfig, EncodedText, Evaluation, READING_WINDOW};
 use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Tokenizer};
 use crate::train::config::TrainConfig;
 
-/// A text as a trainer takes it.
+/// A text that is ready to train on.
 pub struct TrainingData {
+    /// Text to ids and back.
     pub tokenizer: Tokenizer,
+    /// What the checkpoints record of the text.
     pub record: CorpusRecord,
+    /// The windows of the training part.
     pub batches: Batches,
-    /// None with a validation fraction of 0.
+    /// The windows of the validation part; None with a validation fraction of 0.
     pub validation: Option<Evaluation>,
-    /// Ids in the two parts.
+    /// Ids of the training part.
     pub train_ids: usize,
+    /// Ids of the validation part.
     pub validation_ids: usize,
-    /// What the user should know of what was done to the text.
+    /// What the user should know: rare characters that were dropped, a batch that was lowered. Settings are
+    /// named as in errors.
     pub notes: Vec<String>,
 }
 
 impl TrainingData {
-    /// Encodes with `tokenizer`, or with a vocabulary built from the text; also gives the settings
-    /// with the batch that the text can fill.
+    /// Encodes the text with `tokenizer`, or with a vocabulary built from it. Also returns the settings, with
+    /// `batch` lowered to the rows that the text can fill.
     ///
     /// # Errors
-    /// A text that is empty, too short, of one distinct character, or that has characters outside
-    /// the given tokenizer's vocabulary.
+    /// [`Error::Text`] for a text that is empty, too short or of one distinct character;
+    /// [`Error::UnknownCharacters`] for characters that `tokenizer` lacks; [`Error::Vocabulary`] for
+    /// documents, if it has no end-of-document id.
     pub fn prepare(
         corpus: Corpus,
         config: &DataConfig,

@@ -1,4 +1,4 @@
-//! What a trainer writes into its folder.
+//! The checkpoints of a trainer.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::train::trainer::{Trainer, state_name};
 
 impl Trainer {
-    /// `config.json` as of now, with the losses of the last evaluation.
+    /// The current `config.json`, with the losses of `metrics`.
     fn config_json(&self, metrics: Option<&Metrics>) -> Result<Config> {
         Ok(Config {
             format: FORMAT,
@@ -55,7 +55,8 @@ impl Trainer {
         })
     }
 
-    /// The run's first checkpoint: proves that the folder can be written before any work is done.
+    /// Saves the first checkpoint of a new run: if the folder cannot be written, the run fails before it
+    /// trains.
     pub(super) fn begin_folder(&mut self) -> Result<()> {
         if self.step == 0 {
             self.save_whole(RunFolder::begin)?;
@@ -70,7 +71,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// All that a run needs to go on, written by `save`.
+    /// Passes `save` the checkpoint with all that a resumed run needs.
     fn save_whole(&self, save: impl FnOnce(&RunFolder, &Snapshot) -> Result<()>) -> Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The learning rate: a pure function of the step and of how much of the training is done.
+//! The learning rate: a pure function of the step and of the share of the run that is done.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +11,15 @@ pub enum Schedule {
     Cosine,
     /// A straight line, down to a hundredth of the peak.
     Linear,
-    /// The peak all along.
+    /// The peak, to the end.
     Constant,
 }
 
-/// Where the falling schedules end, as a share of the peak: near zero, but so that the last steps
-/// still do something.
+/// The end of the falling schedules, as a share of the peak. Not 0, so that the last steps still train.
 const FLOOR: f64 = 0.01;
 
 impl Schedule {
-    /// The rate for `step` (counted from 0) when the share `progress` in [0, 1] of the training is done.
+    /// The rate for `step`, counted from 0, when the share `progress` (0 to 1) of the run is done.
     ///
     /// The first `warmup` steps rise linearly to the rate that the schedule gives.
     pub fn rate(self, peak: f64, step: u64, warmup: u64, progress: f64) -> f64 {

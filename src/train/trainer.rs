@@ -1,4 +1,5 @@
-//! The loop: windows in, steps taken, checkpoints out. Emits events and never prints.
+//! The training loop. Knows when to step, to evaluate, to save and to stop; how is in `step`, `validate` and
+//! `saving`.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -22,7 +23,7 @@ const MIN_SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Between evaluations `last` is saved when this time has passed since the save before.
 const MAX_SAVE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// A training run in progress.
+/// A training run.
 pub struct Trainer {
     pub(super) network: Network,
     pub(super) vars: Vec<(String, Var)>,
@@ -31,7 +32,7 @@ pub struct Trainer {
     pub(super) model: ModelConfig,
     pub(super) config: TrainConfig,
     pub(super) folder: Option<RunFolder>,
-    /// The carried state, detached.
+    /// The state after the last window.
     pub(super) state: State,
     pub(super) step: u64,
     pub(super) best_val_loss: Option<f64>,
@@ -151,18 +152,22 @@ impl Trainer {
         Ok(())
     }
 
+    /// The network as it is now.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
+    /// The text, encoded and split.
     pub fn data(&self) -> &TrainingData {
         &self.data
     }
 
+    /// The settings, with the batch that the text can fill.
     pub fn config(&self) -> &TrainConfig {
         &self.config
     }
 
+    /// Where the run is saved.
     pub fn folder(&self) -> Option<&RunFolder> {
         self.folder.as_ref()
     }
@@ -234,6 +239,7 @@ impl Trainer {
         self.data.batches.steps_per_epoch() as u64
     }
 
+    /// Why the run ends now, if it does.
     fn over(&self) -> Option<StopReason> {
         let total = self.config.total_steps(self.steps_per_epoch());
         if total.is_some_and(|total| self.step >= total) {
@@ -249,6 +255,7 @@ impl Trainer {
     }
 }
 
+/// Name of a layer's state among the tensors of a checkpoint.
 pub(super) fn state_name(layer: usize) -> String {
     format!("state.l{layer}")
 }
