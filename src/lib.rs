@@ -40,6 +40,8 @@
 //! # }
 //! ```
 
+#![deny(unsafe_code)]
+
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

@@ -1,5 +1,7 @@
 //! Settings of the whole process that the kernels gain from. They stand here because `unsafe` does.
 
+#![allow(unsafe_code)]
+
 /// Call it first in `main`. It changes no result, only speed:
 ///
 /// - candle's own pool of threads is kept from spinning beside rayon's (`CANDLE_NUM_THREADS=1`,

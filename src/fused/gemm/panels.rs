@@ -25,13 +25,19 @@ pub enum Order {
 }
 
 impl Panels {
-    /// Lays out `source`, which is B `[k, n]` in `order`.
+    /// Lays out `source`, which is B `[k, n]` in `order`, for the tiles of `level`.
+    ///
+    /// # Panics
+    /// If `source` is shorter than `k · n`.
     pub fn pack(&mut self, level: Level, source: &[f32], order: Order, k: usize, n: usize) {
-        assert!(k > 0 && n > 0 && source.len() >= k * n);
+        assert!(source.len() >= k * n);
         (self.k, self.n) = (k, n);
         let width = level.panel_width();
         let panel_len = k.div_ceil(level.word()) * width;
         let data = self.data.resized(n.div_ceil(width) * panel_len);
+        if data.is_empty() {
+            return;
+        }
         data.par_chunks_mut(panel_len)
             .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
             .enumerate()

@@ -1,5 +1,7 @@
 //! `A^T · B` summed over the rows of a window: the gradients of weights.
 
+#![allow(unsafe_code)]
+
 use crate::fused::gemm::product::KC;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
@@ -10,9 +12,9 @@ use std::{cell::RefCell, ops::Range};
 
 /// Rows of the result that one task computes, at most: its share of the left operand, `KC` deep,
 /// and its rows of the result stay in the second-level cache. A multiple of every tile.
-const ROWS: usize = 96;
+pub(super) const ROWS: usize = 96;
 /// Blocks of `KC` words laid out at a time: what the tasks then share stays in the last-level cache.
-const DEPTH: usize = 4;
+pub(super) const DEPTH: usize = 4;
 /// Words of the right operand that one task lays out.
 const PACKED_WORDS: usize = 64;
 /// Rows ahead that the left operand is fetched: it is read across, a short run in every row.
@@ -40,12 +42,17 @@ pub struct MatmulTn<'a, B> {
 type Depth = (usize, usize);
 
 impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
-    /// Writes the sum to `out` `[m, n]`.
+    /// Writes the sum to `out` `[m, n]`; zeros if there are no rows. `packed` is for the kernel's use.
+    ///
+    /// # Panics
+    /// If `out` is not `[m, n]`, or A or a row of B is shorter than `k`, `m` and `n` say.
     pub fn write(&self, packed: &mut Buffer, out: &mut [f32]) {
-        assert!(
-            out.len() == self.m * self.n
-                && self.a.data.len() >= (self.k - 1) * self.a.stride + self.m
-        );
+        assert!(out.len() == self.m * self.n);
+        if out.is_empty() || self.k == 0 {
+            out.fill(0.0);
+            return;
+        }
+        assert!(self.a.data.len() >= (self.k - 1) * self.a.stride + self.m);
         let depth = KC * self.level.word();
         for from in (0..self.k).step_by(DEPTH * depth) {
             let blocks: Vec<Depth> = (from..self.k.min(from + DEPTH * depth))

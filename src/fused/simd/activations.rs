@@ -73,7 +73,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 mod tests {
     use super::*;
     use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
-    use crate::fused::simd::level::Level;
+    use crate::fused::simd::testing::levels;
 
     struct Map<'a>(bool, &'a mut [f32]);
     impl Task for Map<'_> {
@@ -101,7 +101,7 @@ mod tests {
         // Every 997th float of both signs below 128, and everything around zero.
         let positive = (0..=128f32.to_bits()).step_by(997).map(f32::from_bits);
         let sweep: Vec<f32> = positive.flat_map(|x| [x, -x]).collect();
-        for level in Level::all() {
+        for level in levels() {
             for (is_tanh, bound) in [(false, 2.1), (true, 2.3)] {
                 let mut got = sweep.clone();
                 level.run(Map(is_tanh, &mut got));
@@ -124,7 +124,7 @@ mod tests {
     fn the_ends_are_finite_and_nan_stays() {
         let ends =
             [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, f32::NAN];
-        for level in Level::all() {
+        for level in levels() {
             let (mut s, mut t) = (ends, ends);
             level.run(Map(false, &mut s));
             level.run(Map(true, &mut t));

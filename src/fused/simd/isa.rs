@@ -1,10 +1,14 @@
 //! What is written once for each instruction set: how wide a vector is, and how many accumulators the
 //! product's innermost loop keeps in registers. Knows nothing of cells or tensors.
 
+#![allow(unsafe_code)]
+
 use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::tile::{self, Tile};
 use pulp::{Scalar, Simd};
 
+#[cfg(target_arch = "aarch64")]
+use pulp::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
@@ -88,9 +92,13 @@ macro_rules! isa {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use isa;
 
 isa!(Scalar, portable, rows: [4, 2, 1], vectors: 8);
+// Of 32 registers 24 hold sums, 4 the panel's row and 1 the element of A.
+#[cfg(target_arch = "aarch64")]
+isa!(Neon, neon, rows: [6, 4, 2, 1], vectors: 4);
 #[cfg(target_arch = "x86_64")]
 isa!(V3, avx2, rows: [6, 4, 2, 1], vectors: 2);
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,7 @@
 //! Memory that vectors load from whole, and that several workers write to.
 
+#![allow(unsafe_code)]
+
 /// Memory for vectors: aligned to a cache line, so that no vector load straddles two.
 #[derive(Default)]
 pub struct Buffer {
@@ -114,5 +116,53 @@ impl<'a> Shared<'a> {
         debug_assert!(first + len <= self.len);
         // SAFETY: the caller's.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_aligned_and_keeps_its_memory_until_it_grows() {
+        let mut buffer = Buffer::default();
+        assert!(buffer.is_empty());
+        for len in [0, 1, 15, 16, 17, 31, 32, 33, 1000] {
+            let data = buffer.resized(len);
+            assert_eq!((data.len(), data.as_ptr().align_offset(64)), (len, 0), "{len}");
+            data.fill(len as f32);
+        }
+        assert_eq!(buffer.len(), 1000);
+        let start = buffer.as_ptr();
+        for len in [7, 0, 16, 1000, 1008] {
+            assert!(buffer.resized(len).iter().take(1000).all(|&x| x == 1000.0), "{len}");
+            assert_eq!((buffer.as_ptr(), buffer.len()), (start, len));
+        }
+    }
+
+    #[test]
+    fn parts_of_a_shared_buffer_are_the_elements_asked_for() {
+        let mut data: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        let shared = Shared::new(&mut data);
+        // SAFETY: all inside, and none of the three overlaps another.
+        let (read, left, right) =
+            unsafe { (shared.read(3, 2), shared.part(0, 3), shared.part(5, 5)) };
+        assert_eq!(read, [3.0, 4.0]);
+        left.fill(-1.0);
+        right[4] = -2.0;
+        // SAFETY: inside; an empty part at the very end overlaps nothing.
+        assert!(unsafe { shared.part(10, 0) }.is_empty());
+        assert_eq!(data, [-1.0, -1.0, -1.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, -2.0]);
+        // SAFETY: inside, and only read.
+        assert_eq!(unsafe { Shared::read_only(&data).read(9, 1) }, [-2.0]);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "first + len <= self.len")]
+    fn a_part_outside_of_a_shared_buffer_is_refused_in_debug_builds() {
+        let mut data = [0.0; 4];
+        // SAFETY: refused before it is made.
+        unsafe { Shared::new(&mut data).part(2, 3) };
     }
 }

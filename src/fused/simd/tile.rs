@@ -2,6 +2,8 @@
 //! Written with the processor's own intrinsics, once, in a macro over the vector type: through a
 //! generic vector trait the compiler kept the accumulators in memory, at a third of the speed.
 
+#![allow(unsafe_code)]
+
 /// One tile: `C[i][j] (+)= Σ_k A[i][k] · panel[k][j]` for `j < columns`.
 ///
 /// Whoever runs it over some rows promises: `a + i·a_row + k·a_k` is readable for each row i and
@@ -62,6 +64,7 @@ macro_rules! tile {
         $(#[$attribute])*
         pub unsafe fn $name<const M: usize, const V: usize>(_: $simd, t: Tile) {
             const LANES: usize = size_of::<$vector>() / size_of::<f32>();
+            debug_assert!(t.columns <= V * LANES && t.b.cast::<$vector>().is_aligned());
             // C is not needed before the sums are done, but may have to come from far.
             for i in 0..M {
                 for line in (0..V * LANES).step_by(LINE) {
@@ -141,6 +144,23 @@ tile!(
     zero: 0.0, splat: std::convert::identity, fma: |a: f32, b: f32, c: f32| a * b + c,
     load: |p: *mut f32| *p, store: |p: *mut f32, v: f32| *p = v, add: |a: f32, b: f32| a + b
 );
+
+#[cfg(target_arch = "aarch64")]
+pub use arm::*;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::{LINE, PREFETCH, Tile, prefetch};
+    use pulp::aarch64::Neon;
+    use std::arch::aarch64::*;
+
+    tile!(
+        #[target_feature(enable = "neon")]
+        neon, Neon, float32x4_t, 4,
+        zero: vdupq_n_f32(0.0), splat: vdupq_n_f32, fma: |a, b, c| vfmaq_f32(c, a, b),
+        load: vld1q_f32, store: vst1q_f32, add: vaddq_f32
+    );
+}
 
 #[cfg(target_arch = "x86_64")]
 pub use x86::*;
