@@ -1,18 +1,19 @@
 //! Matrix products `C (+)= A · B` with B laid out in column panels.
 //!
-//! A recurrent layer multiplies by the same weights at every one of T steps, so they are laid out
-//! once per pass ([`Panels`]) and then only streamed. In pseudocode, with tiles of MR x NR:
+//! A recurrent layer multiplies by the same weights at each of T steps, so they are laid out once per
+//! pass ([`Panels`]) and then read from first to last. In pseudocode, with tiles of MR x NR:
 //!
 //! ```text
 //! for each panel of NR columns          the panel stays in the second-level cache
-//!   for each block of KC values of k
+//!   for each block of KC words of k
 //!     for each MR rows of A             MR x NR accumulators stay in registers
 //!       for k in the block:  acc[i][j] += A[i][k] * panel[k][j]
 //!       C[i][j] += acc[i][j]
 //! ```
 //!
-//! Each element of C is summed over k in the same order whatever the rows around it, so results do
-//! not depend on how the batch was split among threads.
+//! A word ([`Isa::WORD`]) is one value of k, or two in bfloat16. Each element of C is summed over k in
+//! the same order whatever the rows around it, so results do not depend on how the batch was split
+//! among threads.
 
 #![allow(unsafe_code)]
 
@@ -23,10 +24,10 @@ use crate::fused::simd::memory::{Buffer, MatMut, MatRef};
 use crate::fused::simd::tile::Tile;
 use rayon::prelude::*;
 
-/// Words of k between two updates of C: a panel block of 512 x 48 takes 96 KiB of cache.
+/// Words of k between two updates of C: that many rows of a panel of 48 columns take 96 KiB of cache.
 pub const KC: usize = 512;
 
-/// Whether a product is added to what C holds, or takes its place.
+/// Whether a product is added to what C holds or takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accumulate {
     Add,
@@ -127,7 +128,7 @@ pub fn linear(level: Level, x: &[f32], b: &Panels, bias: Option<&[f32]>, out: &m
     if out.is_empty() {
         return;
     }
-    // 64 rows: they and one panel fit the second-level cache.
+    // 64 rows of x, 64 of the result and one panel fit the second-level cache.
     out.par_chunks_mut(64 * n).enumerate().for_each(|(chunk, out)| {
         let x = MatRef::new(&x[chunk * 64 * k..], k);
         level.run(Linear { x, b, bias, out });

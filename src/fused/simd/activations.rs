@@ -13,8 +13,8 @@ const ROUND: f32 = 12_582_912.0;
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
-/// `(2^n, e^r - 1)` with `y = n ln 2 + r`, `|r| <= ln 2 / 2`, for `|y| <= 87.5`.
-/// Apart, because tanh needs `e^y - 1` exact near zero, where `2^n = 1`.
+/// `(2^n, e^r - 1)` with `y = n ln 2 + r`, `|r| <= ln 2 / 2`, for `|y| <= 87.5`. Two numbers and not
+/// their product, because tanh needs all digits of `e^y - 1` near zero, where `2^n = 1`.
 #[inline(always)]
 fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
     let rounded =
@@ -22,7 +22,7 @@ fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
     let n = simd.sub_f32s(rounded, simd.splat_f32s(ROUND));
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_HIGH), y);
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_LOW), r);
-    // Taylor: at |r| = 0.347 the first term left out is a quarter of an ulp.
+    // Taylor's series: at |r| = 0.347 the first term left out is a quarter of a unit in the last place.
     let mut p = simd.splat_f32s(1.0 / 5040.0);
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
         p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(c));
@@ -34,7 +34,7 @@ fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
     (simd.transmute_f32s_u32s(scale), expm1)
 }
 
-/// `value`, but NaN where `x` is NaN: the clamps above lose it.
+/// `value`, but NaN where `x` is NaN: `min` and `max` may turn a NaN into their bound.
 #[inline(always)]
 fn keep_nan<S: Simd>(simd: S, x: S::f32s, value: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(x, x), value, x)

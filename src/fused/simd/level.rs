@@ -1,4 +1,4 @@
-//! Which instruction set runs, chosen once.
+//! Which instruction set the kernels use. It is chosen once in a process.
 
 use crate::fused::simd::isa::{Isa, Task};
 use candle_core::{Result, bail};
@@ -14,7 +14,7 @@ use pulp::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
-/// What the operands of the matrix products are rounded to; weights, sums and all else are float32.
+/// What the operands of the matrix products are rounded to. Weights, sums and all else are float32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -60,13 +60,17 @@ pub enum Level {
     Avx2(V3),
     #[cfg(target_arch = "x86_64")]
     Avx512(V4),
-    /// AVX-512 whose products take bfloat16 operands and accumulate in float32.
+    /// AVX-512, with products of bfloat16 operands and float32 sums.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16(Bf16),
 }
 
 impl Level {
-    /// The best level for `precision`, or the one that `CHARGRU_SIMD` names.
+    /// The best level for `precision`; for float32 the one that `CHARGRU_SIMD` names, if it is set.
+    ///
+    /// # Errors
+    /// If this processor does not have what the precision or the variable asks for, or the variable
+    /// names no level.
     pub fn choose(precision: Precision) -> Result<Self> {
         static FLOAT32: OnceLock<std::result::Result<Level, String>> = OnceLock::new();
         match precision {
@@ -145,7 +149,7 @@ impl Level {
         }
     }
 
-    /// Columns in one packed panel of weights.
+    /// Columns of the product's tile and of one panel: [`Isa::NR`].
     pub fn panel_width(self) -> usize {
         self.run(PanelWidth)
     }
@@ -155,7 +159,7 @@ impl Level {
         self.run(TileRows)
     }
 
-    /// Elements that share one 32-bit word of a product's operands: 2 in bfloat16.
+    /// Elements along k in one word of a product's operands: [`Isa::WORD`], 2 in bfloat16.
     pub fn word(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -165,6 +169,7 @@ impl Level {
     }
 }
 
+/// A task together with the instruction set it is to be compiled for.
 struct Bound<I, K>(I, K);
 
 impl<I: Isa, K: Task> NullaryFnOnce for Bound<I, K> {

@@ -1,8 +1,8 @@
-//! Memory that vectors load from whole, and that several workers write to.
+//! Aligned memory, views of matrices, and a buffer that several workers write to.
 
 #![allow(unsafe_code)]
 
-/// Memory for vectors: aligned to a cache line, so that no vector load straddles two.
+/// Floats that start at a cache line, so that no load of a whole vector touches two lines.
 #[derive(Default)]
 pub struct Buffer {
     lines: Vec<Line>,
@@ -14,11 +14,12 @@ pub struct Buffer {
 struct Line([f32; 16]);
 
 impl Buffer {
-    /// The first `len` elements, growing when needed; what they hold is left over from before.
+    /// Makes the buffer `len` long and gives its elements, whose values are those of an earlier use, or
+    /// zeros. Memory is allocated only when `len` is more than ever before.
     pub fn resized(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(16);
         if lines > self.lines.len() {
-            // Not `resize`: nobody wants the old values copied.
+            // Not `resize`, which would copy values that nobody needs.
             self.lines = vec![Line([0.0; 16]); lines];
         }
         self.len = len;
@@ -73,7 +74,7 @@ impl<'a> MatMut<'a> {
     }
 }
 
-/// A buffer whose rows are written by several workers, each its own rows.
+/// A buffer of which several workers write parts, each its own: `&mut [f32]` without the borrow check.
 #[derive(Clone, Copy)]
 pub struct Shared<'a> {
     start: *mut f32,
@@ -81,7 +82,8 @@ pub struct Shared<'a> {
     owner: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: it is a `&mut [f32]` that `Shared::part` hands out in parts its callers keep disjoint.
+// SAFETY: it stands for a `&mut [f32]`, and the callers of `Shared::part` see to it that the parts in
+// use do not overlap.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -91,7 +93,7 @@ impl<'a> Shared<'a> {
         Self { start: data.as_mut_ptr(), len: data.len(), owner: std::marker::PhantomData }
     }
 
-    /// Of data that is only read: [`Shared::part`] must not be called.
+    /// A buffer that is only read: [`Shared::part`] must not be called on it.
     pub fn read_only(data: &'a [f32]) -> Self {
         Self { start: data.as_ptr().cast_mut(), len: data.len(), owner: std::marker::PhantomData }
     }
@@ -99,7 +101,7 @@ impl<'a> Shared<'a> {
     /// Elements `first..first + len`.
     ///
     /// # Safety
-    /// The part lies inside the buffer, and no [`Shared::part`] that overlaps it is alive.
+    /// The part lies inside the buffer, and no [`Shared::part`] that overlaps it is in use.
     #[inline(always)]
     pub unsafe fn read(self, first: usize, len: usize) -> &'a [f32] {
         debug_assert!(first + len <= self.len);
@@ -110,7 +112,7 @@ impl<'a> Shared<'a> {
     /// Elements `first..first + len`, to write.
     ///
     /// # Safety
-    /// The part lies inside the buffer, and no other part that overlaps it is alive.
+    /// The part lies inside the buffer, and no other part that overlaps it is in use.
     #[inline(always)]
     pub unsafe fn part(self, first: usize, len: usize) -> &'a mut [f32] {
         debug_assert!(first + len <= self.len);

@@ -1,4 +1,4 @@
-//! What is written once for each instruction set. Knows no matrices.
+//! Vectors and the product's innermost loop, for each instruction set. Knows no shapes of matrices.
 
 pub mod activations;
 #[cfg(target_arch = "x86_64")]
