@@ -44,6 +44,8 @@
 //! # }
 //! ```
 
+#![deny(unsafe_code)]
+
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

@@ -287,12 +287,12 @@ fn paths_are_read_from_use_trees_and_from_expressions() {
 }
 
 #[test]
-fn no_file_is_longer_than_400_lines() {
+fn no_file_is_longer_than_350_lines() {
     let long: Vec<String> = files()
         .into_iter()
         .filter_map(|file| {
             let lines = fs::read_to_string(source().join(&file)).expect("a file").lines().count();
-            (lines > 400).then(|| format!("{file}: {lines}"))
+            (lines > 350).then(|| format!("{file}: {lines}"))
         })
         .collect();
     assert!(long.is_empty(), "{long:?}");

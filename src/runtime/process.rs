@@ -1,5 +1,7 @@
 //! Settings of the whole process that make the kernels faster. They need `unsafe`.
 
+#![allow(unsafe_code)]
+
 /// Prepares the process; call it first in `main`. It changes the speed and no result:
 ///
 /// - candle's own pool gets one thread (`CANDLE_NUM_THREADS=1`, unless the user has set it), because its

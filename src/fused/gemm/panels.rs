@@ -1,4 +1,4 @@
-//! A matrix laid out in column panels, as the product reads it.
+//! A matrix laid out in panels of columns, in the order in which the product reads it.
 
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
@@ -6,8 +6,9 @@ use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::tile::prefetch;
 use rayon::prelude::*;
 
-/// A matrix B `[k, n]` laid out for the kernel: panels of NR columns, each `[k, NR]` and contiguous,
-/// the last one filled up with zeros.
+/// A matrix B `[k, n]` laid out for the product: panels of NR columns, `[panel][word][NR]`, the last
+/// one filled up with zeros. A word is one value of k, or two in bfloat16, the last of an odd k paired
+/// with zero. NR and the word are those of the level that B was laid out for.
 #[derive(Default)]
 pub struct Panels {
     pub data: Buffer,
@@ -25,13 +26,19 @@ pub enum Order {
 }
 
 impl Panels {
-    /// Lays out `source`, which is B `[k, n]` in `order`.
+    /// Lays out `source`, which is B `[k, n]` in `order`, for the tiles of `level`.
+    ///
+    /// # Panics
+    /// If `source` is shorter than `k · n`.
     pub fn pack(&mut self, level: Level, source: &[f32], order: Order, k: usize, n: usize) {
-        assert!(k > 0 && n > 0 && source.len() >= k * n);
+        assert!(source.len() >= k * n);
         (self.k, self.n) = (k, n);
         let width = level.panel_width();
         let panel_len = k.div_ceil(level.word()) * width;
         let data = self.data.resized(n.div_ceil(width) * panel_len);
+        if data.is_empty() {
+            return;
+        }
         data.par_chunks_mut(panel_len)
             .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
             .enumerate()
@@ -41,10 +48,10 @@ impl Panels {
     }
 }
 
-/// Words that one task lays out at least: fewer take less time than another thread takes to wake.
+/// Words that one task lays out at least: a thread takes longer to wake than to lay out fewer.
 const PACKED_AT_LEAST: usize = 32 * 1024;
 
-/// One panel of B: its columns from `first`.
+/// The task to lay out one panel of B: its columns from `first`.
 struct Pack<'a> {
     source: &'a [f32],
     order: Order,
@@ -75,7 +82,7 @@ impl Task for Pack<'_> {
                 }
             }
             Order::ColumnMajor => {
-                // A cache line of each column at a time.
+                // A cache line of words of each column at a time.
                 let (mut scratch, step) = (Buffer::default(), 16 * I::WORD);
                 for (block, rows) in out.chunks_mut(16 * I::NR).enumerate() {
                     let from = block * step;

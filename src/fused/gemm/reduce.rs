@@ -1,5 +1,7 @@
 //! Sums over the rows of a matrix: by id, and of every column.
 
+#![allow(unsafe_code)]
+
 use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::Shared;
@@ -7,10 +9,16 @@ use pulp::Simd;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// `sums[ids[k]] += rows[k]`: rows `[k, width]`, sums `[V, width]`. In parallel over the columns, so
-/// each sum has the order of the rows.
+/// `sums[v] = Σ rows[k]` over the k with `ids[k] = v`: rows `[k, width]`, sums `[V, width]`. In
+/// parallel over the columns, so that each sum is added up from the first row to the last.
+///
+/// # Panics
+/// If there are fewer rows than ids, or an id has no sum.
 pub fn scatter_add(level: Level, ids: &[u32], rows: &[f32], width: usize, sums: &mut [f32]) {
     const COLUMNS: usize = 256;
+    if width == 0 {
+        return;
+    }
     sums.par_chunks_mut(width).for_each(|row| row.fill(0.0));
     assert!(
         rows.len() >= ids.len() * width
@@ -40,7 +48,7 @@ impl Task for ScatterColumns<'_> {
         for (&id, row) in self.ids.iter().zip(self.rows.chunks_exact(self.width)) {
             let row = &row[self.columns.clone()];
             // SAFETY: inside by `scatter_add`'s assertion; no other task has these columns, and the
-            // part of the last turn is gone.
+            // part that the last row was added to is no longer in use.
             let sum = unsafe { self.sums.part(id as usize * self.width + self.columns.start, len) };
             for_vectors!(simd, len, |j, n| {
                 store(simd, sum, j, n, simd.add_f32s(load(simd, sum, j, n), load(simd, row, j, n)));
@@ -49,9 +57,12 @@ impl Task for ScatterColumns<'_> {
     }
 }
 
-/// Sums of the columns of `rows` `[k, width]`, from the first row to the last.
+/// Sums of the columns of `rows` `[k, width]`, each added up from the first row to the last.
 pub fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
+    if width == 0 {
+        return sums;
+    }
     for row in rows.chunks_exact(width) {
         sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
     }

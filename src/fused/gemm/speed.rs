@@ -1,4 +1,4 @@
-//! How fast the product kernel is on this machine.
+//! How fast the product is on this machine.
 
 use crate::fused::gemm::panels::{Order, Panels};
 use crate::fused::gemm::product::{Accumulate, matmul};
@@ -13,10 +13,12 @@ const K: usize = 512;
 const N: usize = 192;
 const PRODUCTS: usize = 100;
 
-/// Floating-point operations a second that the product kernel reaches on this thread with operands
-/// that stay in the cache: a training step takes its arithmetic divided by this at least.
+/// Floating-point operations a second that the product reaches on this thread with operands that stay
+/// in the cache. A training step cannot take less time than its operations divided by this. Takes a
+/// tenth of a second.
 ///
-/// Fails for a precision that this processor does not have. Takes a tenth of a second.
+/// # Errors
+/// If this processor does not have the precision.
 pub fn product_speed(precision: Precision) -> Result<f64> {
     let level = Level::choose(precision)?;
     let mut panels = Panels::default();

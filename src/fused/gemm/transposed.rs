@@ -1,4 +1,21 @@
-//! `A^T · B` summed over the rows of a window: the gradients of weights.
+//! `C = Aᵀ · B`: outer products of rows of A and rows of B, summed over the rows. The gradient of a
+//! weight matrix is such a sum over the T·B rows of a window.
+//!
+//! Both operands are laid out anew, since each is used once. In pseudocode, with tiles of MR x NR and
+//! k as the number of a row (a word, [`Isa::WORD`], is one value of k, or two):
+//!
+//! ```text
+//! for each DEPTH blocks of KC words of k
+//!   lay out these rows of B in panels of NR columns          in parallel, for all tasks to read
+//!   for each task of at most ROWS rows of C                  in parallel
+//!     for each of the blocks
+//!       lay out the task's columns of A in strips of MR columns
+//!       for each panel, for each strip:  one tile of C += sum of strip[k][i] * panel[k][j]
+//! ```
+//!
+//! Each element of C is summed over k in the same order, whatever the number of tasks.
+
+#![allow(unsafe_code)]
 
 use crate::fused::gemm::product::KC;
 use crate::fused::simd::isa::{Isa, Task};
@@ -8,47 +25,52 @@ use crate::fused::simd::tile::{Tile, prefetch};
 use rayon::prelude::*;
 use std::{cell::RefCell, ops::Range};
 
-/// Rows of the result that one task computes, at most: its share of the left operand, `KC` deep,
-/// and its rows of the result stay in the second-level cache. A multiple of every tile.
-const ROWS: usize = 96;
-/// Blocks of `KC` words laid out at a time: what the tasks then share stays in the last-level cache.
-const DEPTH: usize = 4;
-/// Words of the right operand that one task lays out.
+/// Rows of C that one task computes, at most: its strips of one block and its rows of C stay in the
+/// second-level cache. A multiple of every tile's rows.
+pub(super) const ROWS: usize = 96;
+/// Blocks of B that are laid out at a time: they stay in the last-level cache while all tasks read them.
+pub(super) const DEPTH: usize = 4;
+/// Words of k that one task lays out of B.
 const PACKED_WORDS: usize = 64;
-/// Rows ahead that the left operand is fetched: it is read across, a short run in every row.
+/// How many words of k ahead A is prefetched: a task reads only a short piece of each of its rows,
+/// which the processor's own prefetching does not foresee.
 const PREFETCH: usize = 16;
 
 thread_local! {
-    /// A task's share of the left operand, kept from one task to the next.
+    /// Memory for the strips of a task, kept for the next one on this thread.
     static STRIPS: RefCell<Buffer> = RefCell::default();
 }
 
-/// `A^T · B`: the sum over the window of outer products of rows of A and B.
+/// The product `Aᵀ · B` of A `[k, m]` and B `[k, n]`.
 pub struct MatmulTn<'a, B> {
     pub level: Level,
-    /// Rows of A; the first `m` columns count.
     pub a: MatRef<'a>,
     pub m: usize,
-    /// Row k of B, n long.
+    /// Gives a row of B, n long.
     pub b: B,
     pub n: usize,
-    /// How many rows.
+    /// How many rows are summed.
     pub k: usize,
 }
 
-/// Some rows of A and B, `KC` words at most: the first, and how many.
-type Depth = (usize, usize);
+/// A block of k: the first of its rows of A and B, and how many there are, `KC` words at most.
+type KBlock = (usize, usize);
 
 impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
-    /// Writes the sum to `out` `[m, n]`.
+    /// Writes the sum to `out` `[m, n]`; zeros if there are no rows. `packed` is for the kernel's use.
+    ///
+    /// # Panics
+    /// If `out` is not `[m, n]`, or A or a row of B is shorter than `k`, `m` and `n` say.
     pub fn write(&self, packed: &mut Buffer, out: &mut [f32]) {
-        assert!(
-            out.len() == self.m * self.n
-                && self.a.data.len() >= (self.k - 1) * self.a.stride + self.m
-        );
+        assert!(out.len() == self.m * self.n);
+        if out.is_empty() || self.k == 0 {
+            out.fill(0.0);
+            return;
+        }
+        assert!(self.a.data.len() >= (self.k - 1) * self.a.stride + self.m);
         let depth = KC * self.level.word();
         for from in (0..self.k).step_by(DEPTH * depth) {
-            let blocks: Vec<Depth> = (from..self.k.min(from + DEPTH * depth))
+            let blocks: Vec<KBlock> = (from..self.k.min(from + DEPTH * depth))
                 .step_by(depth)
                 .map(|first| (first, depth.min(self.k - first)))
                 .collect();
@@ -57,8 +79,8 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
         }
     }
 
-    /// Lays out the blocks of B one after another, each in panels of `KC` words.
-    fn pack(&self, blocks: &[Depth], packed: &mut Buffer) {
+    /// Lays out the blocks of B one after another: `[block][panel][KC][NR]`, in words.
+    fn pack(&self, blocks: &[KBlock], packed: &mut Buffer) {
         let width = self.level.panel_width();
         let block_len = self.n.div_ceil(width) * KC * width;
         let packed = Shared::new(packed.resized(blocks.len() * block_len));
@@ -75,9 +97,9 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
         });
     }
 
-    /// Adds the blocks' share, or writes it where `out` holds nothing yet.
-    fn multiply(&self, blocks: &[Depth], packed: &[f32], fresh: bool, out: &mut [f32]) {
-        // As many tasks for each thread, and none much longer than another.
+    /// Adds the sums over `blocks` to `out`, or writes them if they are the first (`fresh`).
+    fn multiply(&self, blocks: &[KBlock], packed: &[f32], fresh: bool, out: &mut [f32]) {
+        // Each thread gets as many tasks as the others, and the tasks are of nearly equal length.
         let tile = self.level.tile_rows();
         let strips = self.m.div_ceil(tile);
         let tasks =
@@ -103,10 +125,10 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
     }
 }
 
-/// Some words of a block of B, in every panel.
+/// The task to lay out some words of k of a block of B, in all panels.
 struct PackWords<'a, 'o, B> {
     product: &'a MatmulTn<'o, B>,
-    block: Depth,
+    block: KBlock,
     words: Range<usize>,
     out: Shared<'a>,
     /// Where the block starts in `out`.
@@ -141,22 +163,25 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for PackWords<'_, '_, B> {
     }
 }
 
-/// The rows of the result from `first_row`, over some blocks of k.
+/// The task to compute some rows of C, summed over some blocks of k.
 struct Block<'a, 'o, B> {
     product: &'a MatmulTn<'o, B>,
     first_row: usize,
-    blocks: &'a [Depth],
+    blocks: &'a [KBlock],
     packed: &'a [f32],
     strips: &'a mut Buffer,
+    /// The rows of C from `first_row`.
     out: &'a mut [f32],
-    /// Whether `out` holds nothing yet.
+    /// Whether the sums take the place of what `out` holds.
     fresh: bool,
 }
 
 impl<B> Block<'_, '_, B> {
-    /// A, transposed into strips of MR rows of the result: `[strip][word][MR]`.
+    /// Lays out the columns of A for these rows of C: `[strip][word][MR]`, the last strip filled up
+    /// with zeros.
     #[inline(always)]
-    fn lay_out<I: Isa>(&mut self, isa: I, (first, len): Depth) {
+    fn lay_out<I: Isa>(&mut self, isa: I, (first, len): KBlock) {
+        const { assert!(ROWS.is_multiple_of(I::MR)) };
         let rows = self.out.len() / self.product.n;
         let words = len.div_ceil(I::WORD);
         let strips = self.strips.resized(rows.next_multiple_of(I::MR) * words);
@@ -178,7 +203,7 @@ impl<B> Block<'_, '_, B> {
             for (strip, line) in line.chunks(I::MR).enumerate() {
                 prefetch(&ahead[strip * I::MR]);
                 let out = &mut strips[(strip * words + word) * I::MR..][..I::MR];
-                // Of constant length where the strip is whole, so that it is two instructions.
+                // A whole strip is of constant length: it is copied by one or two instructions.
                 if line.len() == I::MR {
                     out.copy_from_slice(line);
                 } else {
@@ -200,9 +225,9 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
         let rows = self.out.len() / n;
         let panels = n.div_ceil(I::NR);
         let blocks = self.blocks.iter().zip(self.packed.chunks_exact(panels * KC * I::NR));
-        for (block, (&depth, packed)) in blocks.enumerate() {
-            self.lay_out(isa, depth);
-            let words = depth.1.div_ceil(I::WORD);
+        for (i, (&block, packed)) in blocks.enumerate() {
+            self.lay_out(isa, block);
+            let words = block.1.div_ceil(I::WORD);
             for (p, panel) in packed.chunks_exact(KC * I::NR).enumerate() {
                 let column = p * I::NR;
                 for row in (0..rows).step_by(I::MR) {
@@ -222,7 +247,7 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
                                 c: self.out.as_mut_ptr().add(row * n + column),
                                 c_row: n,
                                 columns: I::NR.min(n - column),
-                                accumulate: !self.fresh || block > 0,
+                                accumulate: !self.fresh || i > 0,
                             },
                         );
                     }

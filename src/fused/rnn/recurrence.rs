@@ -4,6 +4,8 @@
 //! another worker. Rows do not touch each other, and each sum has one order, so the result does not
 //! depend on how many workers there are.
 
+#![allow(unsafe_code)]
+
 use crate::fused::gemm::panels::Panels;
 use crate::fused::rnn::cells::step::{Backward, BiasHh, CellStep, Forward, Step};
 use crate::fused::rnn::cells::{Cell, with_cell};

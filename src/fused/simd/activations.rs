@@ -13,8 +13,8 @@ const ROUND: f32 = 12_582_912.0;
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
-/// `(2^n, e^r - 1)` with `y = n ln 2 + r`, `|r| <= ln 2 / 2`, for `|y| <= 87.5`.
-/// Apart, because tanh needs `e^y - 1` exact near zero, where `2^n = 1`.
+/// `(2^n, e^r - 1)` with `y = n ln 2 + r`, `|r| <= ln 2 / 2`, for `|y| <= 87.5`. Two numbers and not
+/// their product, because tanh needs all digits of `e^y - 1` near zero, where `2^n = 1`.
 #[inline(always)]
 fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
     let rounded =
@@ -22,7 +22,7 @@ fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
     let n = simd.sub_f32s(rounded, simd.splat_f32s(ROUND));
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_HIGH), y);
     let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-LN_2_LOW), r);
-    // Taylor: at |r| = 0.347 the first term left out is a quarter of an ulp.
+    // Taylor's series: at |r| = 0.347 the first term left out is a quarter of a unit in the last place.
     let mut p = simd.splat_f32s(1.0 / 5040.0);
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
         p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(c));
@@ -34,7 +34,7 @@ fn exp_parts<S: Simd>(simd: S, y: S::f32s) -> (S::f32s, S::f32s) {
     (simd.transmute_f32s_u32s(scale), expm1)
 }
 
-/// `value`, but NaN where `x` is NaN: the clamps above lose it.
+/// `value`, but NaN where `x` is NaN: `min` and `max` may turn a NaN into their bound.
 #[inline(always)]
 fn keep_nan<S: Simd>(simd: S, x: S::f32s, value: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(x, x), value, x)
@@ -73,7 +73,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 mod tests {
     use super::*;
     use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
-    use crate::fused::simd::level::Level;
+    use crate::fused::simd::testing::levels;
 
     struct Map<'a>(bool, &'a mut [f32]);
     impl Task for Map<'_> {
@@ -101,7 +101,7 @@ mod tests {
         // Every 997th float of both signs below 128, and everything around zero.
         let positive = (0..=128f32.to_bits()).step_by(997).map(f32::from_bits);
         let sweep: Vec<f32> = positive.flat_map(|x| [x, -x]).collect();
-        for level in Level::all() {
+        for level in levels() {
             for (is_tanh, bound) in [(false, 2.1), (true, 2.3)] {
                 let mut got = sweep.clone();
                 level.run(Map(is_tanh, &mut got));
@@ -124,7 +124,7 @@ mod tests {
     fn the_ends_are_finite_and_nan_stays() {
         let ends =
             [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, f32::NAN];
-        for level in Level::all() {
+        for level in levels() {
             let (mut s, mut t) = (ends, ends);
             level.run(Map(false, &mut s));
             level.run(Map(true, &mut t));

@@ -1,32 +1,42 @@
-//! What is written once for each instruction set: how wide a vector is, and how many accumulators the
-//! product's innermost loop keeps in registers. Knows nothing of cells or tensors.
+//! What an instruction set is to the kernels: its vectors, the size of the product's tile, and the
+//! way operands are stored. Knows nothing of cells or tensors.
+
+#![allow(unsafe_code)]
 
 use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::tile::{self, Tile};
 use pulp::{Scalar, Simd};
 
+#[cfg(target_arch = "aarch64")]
+use pulp::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
-/// Code that [`Level::run`](crate::fused::simd::level::Level::run) compiles once for each instruction set.
-/// Implementations are `#[inline(always)]`: only inlined code gets the instructions.
+/// Code that is compiled once for each instruction set and run by
+/// [`Level::run`](crate::fused::simd::level::Level::run). Implementations of `run`, and what they
+/// call, are `#[inline(always)]`: only inlined code is compiled for the instruction set.
 pub trait Task {
     type Output;
     fn run<I: Isa>(self, isa: I) -> Self::Output;
 }
 
-/// An instruction set as the kernels see it.
+/// An instruction set. A value of the type proves that the processor has it.
+///
+/// Operands of a product consist of 32-bit words: one float32 each, or two bfloat16 that follow each
+/// other along k.
 pub trait Isa: Copy + Send + Sync {
     type S: Simd;
-    /// Rows and columns of the product kernel's tile.
+    /// Rows of the product's tile.
     const MR: usize;
+    /// Columns of the product's tile, some whole vectors.
     const NR: usize;
-    /// Elements along k in one 32-bit word.
+    /// Elements along k in one word.
     const WORD: usize = 1;
 
     fn simd(self) -> Self::S;
 
-    /// The first `rows` rows of A as the words the tile reads; `scratch` may hold them.
+    /// The first `rows` rows of A `[rows, k]` in words, as the tile reads them; they may be stored in
+    /// `scratch`.
     #[inline(always)]
     fn operand<'a>(
         self,
@@ -38,7 +48,8 @@ pub trait Isa: Copy + Send + Sync {
         a
     }
 
-    /// Words of `out` from WORD neighbours along k: `row(0)`, or also `row(1)`, element by element.
+    /// Fills `out` with the words of one or two rows that follow each other along k: word j holds
+    /// element j of `row(0)`, and of `row(1)` where WORD is 2.
     #[inline(always)]
     fn pack_row<'a>(self, row: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {
         out.copy_from_slice(row(0));
@@ -51,8 +62,9 @@ pub trait Isa: Copy + Send + Sync {
     unsafe fn tile(self, rows: usize, tile: Tile);
 }
 
-/// An instruction set from its tile function. A ragged last block of rows goes by the smaller
-/// tiles, and a last panel that needs fewer vectors than its width is not computed whole.
+/// Implements [`Isa`] by a function of `tile.rs`, for tiles of the first of `rows` by `vectors`. The
+/// rows that are left at the end of a matrix are computed by tiles of fewer rows, and a last panel of
+/// one or two vectors by tiles of so many.
 macro_rules! isa {
     ($isa:ty, $tile:ident, rows: [$most:literal $(, $rows:literal)*], vectors: $vectors:literal) => {
         impl Isa for $isa {
@@ -73,8 +85,8 @@ macro_rules! isa {
         unsafe fn tile($self, mut rows: usize, mut tile: Tile) {
             debug_assert!(rows <= Self::MR);
             $(while rows >= $rows {
-                // SAFETY: the caller's, for the first of the rows that are left; a value of this
-                // type proves that the processor has the instructions.
+                // SAFETY: the caller's promise, for the first of the rows that are left; a value of
+                // this type proves that the processor has the instructions.
                 unsafe {
                     match tile.columns.div_ceil(lanes($self.simd())) {
                         1 => tile::$tile::<$rows, 1>($self.simd(), tile),
@@ -88,17 +100,21 @@ macro_rules! isa {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use isa;
 
 isa!(Scalar, portable, rows: [4, 2, 1], vectors: 8);
+// Of 32 registers 24 hold sums, 4 the panel's row and 1 the element of A.
+#[cfg(target_arch = "aarch64")]
+isa!(Neon, neon, rows: [6, 4, 2, 1], vectors: 4);
 #[cfg(target_arch = "x86_64")]
 isa!(V3, avx2, rows: [6, 4, 2, 1], vectors: 2);
 #[cfg(target_arch = "x86_64")]
 isa!(V4, avx512, rows: [8, 4, 2, 1], vectors: 3);
 
-/// Runs a block for `0..len` in steps of one vector: `$first` is the step's first element, `$count`
-/// the lane count, a constant, except in a shorter last step. A macro, because the compiler does
-/// not promise to inline a closure, and what is not inlined does not get the instructions.
+/// Runs a block for `0..len` in steps of one vector. `$first` is the first element of the step and
+/// `$count` how many it has: those of a vector, a constant, or fewer in the last step. A macro, because
+/// the compiler need not inline a closure, and only inlined code is compiled for the instruction set.
 macro_rules! for_vectors {
     ($simd:expr, $len:expr, |$first:ident, $count:ident| $body:block) => {{
         let (len, lanes) = ($len, $crate::fused::simd::isa::lanes($simd));

@@ -1,4 +1,4 @@
-//! Which instruction set runs, chosen once.
+//! Which instruction set the kernels use. It is chosen once in a process.
 
 use crate::fused::simd::isa::{Isa, Task};
 use candle_core::{Result, bail};
@@ -9,10 +9,12 @@ use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
 use crate::fused::simd::bf16::Bf16;
+#[cfg(target_arch = "aarch64")]
+use pulp::aarch64::Neon;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
-/// What the operands of the matrix products are rounded to; weights, sums and all else are float32.
+/// What the operands of the matrix products are rounded to. Weights, sums and all else are float32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -40,25 +42,35 @@ impl Precision {
     }
 }
 
-/// Environment variable that overrides the detection: `avx512`, `avx2` or `portable`.
+/// Environment variable that names the level to use for float32, one of [`NAMES`].
 pub const OVERRIDE: &str = "CHARGRU_SIMD";
+
+/// The float32 levels of all processors.
+const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
 
 /// An instruction set this processor was seen to have.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
     /// Plain Rust, vectorised by the compiler for the baseline of the target.
     Portable,
+    /// The 128-bit vectors of 64-bit ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     #[cfg(target_arch = "x86_64")]
     Avx2(V3),
     #[cfg(target_arch = "x86_64")]
     Avx512(V4),
-    /// AVX-512 whose products take bfloat16 operands and accumulate in float32.
+    /// AVX-512, with products of bfloat16 operands and float32 sums.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16(Bf16),
 }
 
 impl Level {
-    /// The best level for `precision`, or the one that `CHARGRU_SIMD` names.
+    /// The best level for `precision`; for float32 the one that `CHARGRU_SIMD` names, if it is set.
+    ///
+    /// # Errors
+    /// If this processor does not have what the precision or the variable asks for, or the variable
+    /// names no level.
     pub fn choose(precision: Precision) -> Result<Self> {
         static FLOAT32: OnceLock<std::result::Result<Level, String>> = OnceLock::new();
         match precision {
@@ -84,24 +96,36 @@ impl Level {
     }
 
     fn named(name: &str) -> std::result::Result<Self, String> {
-        let wanted = match name {
-            "portable" => 0,
-            "avx2" => 1,
-            "avx512" => 2,
-            _ => {
-                return Err(format!("{OVERRIDE}={name} is none of avx512, avx2, portable"));
-            }
-        };
+        if !NAMES.contains(&name) {
+            return Err(format!("{OVERRIDE}={name} is none of {}", NAMES.join(", ")));
+        }
         Self::all()
-            .get(wanted)
-            .copied()
+            .into_iter()
+            .find(|level| level.name() == name)
             .ok_or_else(|| format!("{OVERRIDE}={name}, but this processor does not have it"))
     }
 
-    /// The float32 levels this processor has, slowest first: portable, AVX2, AVX-512.
+    /// The name that `CHARGRU_SIMD` takes; `bf16` for the level that only [`Precision::Bf16`] chooses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(_) => "bf16",
+        }
+    }
+
+    /// The float32 levels this processor has, slowest first: portable, then NEON, or AVX2 and AVX-512.
     pub fn all() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "aarch64")]
+        levels.extend(Neon::try_new().map(Self::Neon));
         #[cfg(target_arch = "x86_64")]
         if let Some(v3) = V3::try_new() {
             levels.push(Self::Avx2(v3));
@@ -114,6 +138,8 @@ impl Level {
     pub fn run<K: Task>(self, task: K) -> K::Output {
         match self {
             Self::Portable => Scalar.vectorize(Bound(Scalar, task)),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(neon) => neon.vectorize(Bound(neon, task)),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(v3) => v3.vectorize(Bound(v3, task)),
             #[cfg(target_arch = "x86_64")]
@@ -123,7 +149,7 @@ impl Level {
         }
     }
 
-    /// Columns in one packed panel of weights.
+    /// Columns of the product's tile and of one panel: [`Isa::NR`].
     pub fn panel_width(self) -> usize {
         self.run(PanelWidth)
     }
@@ -133,7 +159,7 @@ impl Level {
         self.run(TileRows)
     }
 
-    /// Elements that share one 32-bit word of a product's operands: 2 in bfloat16.
+    /// Elements along k in one word of a product's operands: [`Isa::WORD`], 2 in bfloat16.
     pub fn word(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -143,6 +169,7 @@ impl Level {
     }
 }
 
+/// A task together with the instruction set it is to be compiled for.
 struct Bound<I, K>(I, K);
 
 impl<I: Isa, K: Task> NullaryFnOnce for Bound<I, K> {
@@ -180,11 +207,18 @@ mod tests {
 
     #[test]
     fn levels_go_by_name_and_a_missing_one_is_an_error() {
-        assert!(matches!(Level::named("portable"), Ok(Level::Portable)));
-        for (name, position) in [("avx2", 1), ("avx512", 2)] {
-            assert_eq!(Level::named(name).is_ok(), Level::all().len() > position, "{name}");
+        for level in Level::all() {
+            assert_eq!(Level::named(level.name()).map(Level::name), Ok(level.name()));
         }
-        let error = Level::named("sse").unwrap_err();
-        assert!(error.contains("avx512, avx2, portable"), "{error}");
+        let present: Vec<&str> = Level::all().into_iter().map(Level::name).collect();
+        for name in NAMES.into_iter().filter(|name| !present.contains(name)) {
+            let error = Level::named(name).unwrap_err();
+            assert!(error.contains("does not have it"), "{error}");
+        }
+        // bfloat16 is not chosen by this variable, but by the precision.
+        for name in ["sse", "", "AVX2", "bf16"] {
+            let error = Level::named(name).unwrap_err();
+            assert!(error.contains("avx512, avx2, neon, portable"), "{error}");
+        }
     }
 }

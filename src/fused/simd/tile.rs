@@ -1,13 +1,20 @@
-//! The innermost loop of every product: one tile of C, its accumulators in registers.
-//! Written with the processor's own intrinsics, once, in a macro over the vector type: through a
-//! generic vector trait the compiler kept the accumulators in memory, at a third of the speed.
+//! The innermost loop of every product: one tile of C, whose sums stay in registers.
+//!
+//! It is written once, in a macro over the vector type, and instantiated with each processor's own
+//! intrinsics. Written over a generic vector trait it ran at a third of the speed, because the
+//! compiler kept the sums in memory.
+
+#![allow(unsafe_code)]
 
 /// One tile: `C[i][j] (+)= Σ_k A[i][k] · panel[k][j]` for `j < columns`.
 ///
-/// Whoever runs it over some rows promises: `a + i·a_row + k·a_k` is readable for each row i and
-/// `k < self.k`; `b` is readable for `self.k · NR` words and aligned to a vector;
-/// `c + i·c_row + j` is writable for each row i and `j < columns`, and nothing else uses it
-/// meanwhile; `columns <= NR`.
+/// k counts words, which are one float32 or two bfloat16. Whoever computes some rows of the tile
+/// promises, for each of them:
+///
+/// - `a + i·a_row + k·a_k` is readable for `k < self.k`;
+/// - `b` is aligned to a vector and readable for `self.k · NR` words;
+/// - `c + i·c_row + j` is writable for `j < columns`, and nothing else uses it meanwhile;
+/// - `columns <= NR`.
 #[derive(Clone, Copy)]
 pub struct Tile {
     pub a: *const f32,
@@ -31,12 +38,13 @@ impl Tile {
     }
 }
 
-/// How many values of k ahead a panel is fetched.
+/// How many words of k ahead a panel is prefetched.
 const PREFETCH: usize = 16;
 /// Floats in a cache line.
 const LINE: usize = 16;
 
-/// Has the processor fetch the cache line at `address`, which need not be readable.
+/// Asks the processor to bring the cache line at `address`, which need not be readable, into its
+/// cache. Does nothing on processors other than x86-64.
 #[inline(always)]
 pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -62,7 +70,8 @@ macro_rules! tile {
         $(#[$attribute])*
         pub unsafe fn $name<const M: usize, const V: usize>(_: $simd, t: Tile) {
             const LANES: usize = size_of::<$vector>() / size_of::<f32>();
-            // C is not needed before the sums are done, but may have to come from far.
+            debug_assert!(t.columns <= V * LANES && t.b.cast::<$vector>().is_aligned());
+            // C is needed when the sums are done. It may come from memory, so ask for it now.
             for i in 0..M {
                 for line in (0..V * LANES).step_by(LINE) {
                     prefetch(t.c.wrapping_add(i * t.c_row + line));
@@ -74,8 +83,8 @@ macro_rules! tile {
                 // SAFETY: `Tile`'s promise.
                 unsafe {
                     let b_row: [$vector; V] = std::array::from_fn(|v| *b.add(v));
-                    // The processor's own prefetching stops at each page's end. With one row the
-                    // tile is nothing but loads, and more of them only delay it.
+                    // The processor's own prefetching stops at the end of each page. A tile of one
+                    // row is limited by its loads, which prefetching would delay.
                     let ahead = b.wrapping_add(PREFETCH * $vectors).cast::<f32>();
                     if M > 1 {
                         for line in (0..V * LANES).step_by(LINE) {
@@ -92,13 +101,13 @@ macro_rules! tile {
                 a = a.wrapping_add(t.a_k);
                 b = b.wrapping_add($vectors);
             }
-            // Only loops of constant length touch the accumulators: they unroll, and the
-            // accumulators never leave the registers.
+            // Only loops of constant length use the sums: they are unrolled, and the sums stay in
+            // registers.
             let whole = t.columns / LANES;
             if whole >= V {
                 for i in 0..M {
                     for v in 0..V {
-                        // SAFETY: `Tile`'s promise: of row i, the elements before `columns` are ours.
+                        // SAFETY: `Tile`'s promise for row i and the columns before `columns`.
                         unsafe {
                             let (c, sum) = (t.c.add(i * t.c_row + v * LANES), acc[i][v]);
                             $store(c, if t.accumulate { $add($load(c), sum) } else { sum });
@@ -107,7 +116,7 @@ macro_rules! tile {
                 }
                 return;
             }
-            // The vector that is cut goes by way of `edge`.
+            // The vector of which only some columns exist is stored to `edge` and copied from there.
             let mut edge = [[0.0; LANES]; M];
             for i in 0..M {
                 for v in 0..V {
@@ -141,6 +150,23 @@ tile!(
     zero: 0.0, splat: std::convert::identity, fma: |a: f32, b: f32, c: f32| a * b + c,
     load: |p: *mut f32| *p, store: |p: *mut f32, v: f32| *p = v, add: |a: f32, b: f32| a + b
 );
+
+#[cfg(target_arch = "aarch64")]
+pub use arm::*;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::{LINE, PREFETCH, Tile, prefetch};
+    use pulp::aarch64::Neon;
+    use std::arch::aarch64::*;
+
+    tile!(
+        #[target_feature(enable = "neon")]
+        neon, Neon, float32x4_t, 4,
+        zero: vdupq_n_f32(0.0), splat: vdupq_n_f32, fma: |a, b, c| vfmaq_f32(c, a, b),
+        load: vld1q_f32, store: vst1q_f32, add: vaddq_f32
+    );
+}
 
 #[cfg(target_arch = "x86_64")]
 pub use x86::*;

@@ -153,12 +153,3 @@ pub fn assert_close(name: &str, got: &Outcome, want: &Outcome, tolerance: f64) {
         }
     }
 }
-
-pub fn levels() -> Vec<Level> {
-    let mut levels = Level::all();
-    match Level::choose(Precision::Bf16) {
-        Ok(level) => levels.push(level),
-        Err(why) => println!("skipping bf16: {why}"),
-    }
-    levels
-}

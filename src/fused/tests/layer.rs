@@ -1,7 +1,8 @@
 //! Layers against the same equations in tensor ops, finite differences, and themselves.
 
 use crate::fused::simd::level::Level;
-use crate::fused::tests::case::{Case, assert_close, flip, levels};
+use crate::fused::simd::testing::levels;
+use crate::fused::tests::case::{Case, assert_close, flip};
 use crate::fused::tests::random;
 use crate::fused::*;
 use candle_core::{DType, Device, Result, Tensor, Var};
