@@ -11,6 +11,9 @@ use std::sync::Mutex;
 const BLOCK: usize = 16 * 1024;
 
 /// The sum of the squares of a float32 tensor, in float64.
+///
+/// # Errors
+/// A tensor that is not float32 on a CPU.
 pub fn squared_norm(grad: &Tensor) -> Result<f64> {
     let grad = grad.contiguous()?;
     let grad = floats(&grad)?;
@@ -48,6 +51,9 @@ pub struct AdamWStep {
 }
 
 /// Updates `param` and its two moments in place, from a gradient of the same shape.
+///
+/// # Errors
+/// Tensors that are not float32 on a CPU; a gradient or moments of another size.
 pub fn adamw(
     param: &Tensor,
     grad: &Tensor,

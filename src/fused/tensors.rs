@@ -7,7 +7,10 @@ pub fn supported(device: &Device, dtype: DType) -> bool {
     device.is_cpu() && dtype == DType::F32
 }
 
-/// Fails unless `tensor` is float32 on a CPU and has the dimensions `dims`.
+/// Checks that `tensor` is float32 on a CPU and has the dimensions `dims`.
+///
+/// # Errors
+/// One that is not, or has others.
 pub fn expect(name: &str, tensor: &Tensor, dims: &[usize]) -> Result<()> {
     if !supported(tensor.device(), tensor.dtype()) {
         bail!("{name} must be float32 on a CPU, got {:?} on {:?}", tensor.dtype(), tensor.device());
@@ -18,7 +21,10 @@ pub fn expect(name: &str, tensor: &Tensor, dims: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// The elements an op was given, which must be contiguous.
+/// The elements that an op was given.
+///
+/// # Errors
+/// A tensor that is not contiguous or not float32.
 pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
@@ -32,7 +38,10 @@ pub struct Floats<'a> {
     range: std::ops::Range<usize>,
 }
 
-/// Holds a tensor's elements.
+/// Holds a tensor's elements for reading.
+///
+/// # Errors
+/// A tensor that is not contiguous, not float32 or not on a CPU.
 pub fn floats(tensor: &Tensor) -> Result<Floats<'_>> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
@@ -54,12 +63,18 @@ impl std::ops::Deref for Floats<'_> {
     }
 }
 
-/// A tensor of `data` with the shape and place of `tensor`.
+/// A tensor of `data` with the shape and device of `tensor`.
+///
+/// # Errors
+/// Another number of elements.
 pub fn like(data: Vec<f32>, tensor: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(data, tensor.shape(), tensor.device())
 }
 
-/// Ids as a list, each below `limit`.
+/// Ids as a list.
+///
+/// # Errors
+/// An id that is not below `limit`; a tensor that is not u32.
 pub fn ids(ids: &Tensor, limit: usize) -> Result<Vec<u32>> {
     let ids = ids.flatten_all()?.to_vec1::<u32>()?;
     match ids.iter().find(|&&id| id as usize >= limit) {
@@ -69,6 +84,9 @@ pub fn ids(ids: &Tensor, limit: usize) -> Result<Vec<u32>> {
 }
 
 /// Resets as a list.
+///
+/// # Errors
+/// A tensor that is not u8.
 pub fn flags(flags: &Tensor) -> Result<Vec<u8>> {
     flags.flatten_all()?.to_vec1::<u8>()
 }

@@ -51,8 +51,8 @@ impl Workspace {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Takes the buffers for a new forward pass. They are out of the lock while rayon works on
-    /// them, so a worker that runs someone else's task meanwhile cannot deadlock on it.
+    /// Takes the buffers for a new forward pass. The lock is not held while threads work on them, so a
+    /// thread that runs a task of another layer meanwhile cannot wait for itself.
     pub(crate) fn begin(&self) -> Buffers {
         let mut slot = self.lock();
         slot.generation += 1;
@@ -62,7 +62,7 @@ impl Workspace {
         buffers
     }
 
-    /// Gives the buffers back; returns the number of the pass they now hold.
+    /// Gives the buffers back; returns the generation that they now hold.
     pub(crate) fn finish(&self, buffers: Buffers) -> u64 {
         let mut slot = self.lock();
         slot.generation += 1;
@@ -70,7 +70,10 @@ impl Workspace {
         slot.generation
     }
 
-    /// Looks at what pass `generation` left.
+    /// Looks at what the pass of `generation` left.
+    ///
+    /// # Errors
+    /// The workspace was used again since.
     pub(crate) fn with<R>(
         &self,
         generation: u64,
@@ -86,7 +89,10 @@ impl Workspace {
         look(&mut slot.buffers)
     }
 
-    /// Takes what pass `generation` left, for its backward pass.
+    /// Takes what the pass of `generation` left, for its backward pass.
+    ///
+    /// # Errors
+    /// The workspace was used again since.
     pub(crate) fn resume(&self, generation: u64) -> Result<Buffers> {
         let taken = self.with(generation, |buffers| Ok(std::mem::take(buffers)))?;
         self.lock().generation += 1;

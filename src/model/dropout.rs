@@ -21,12 +21,15 @@ pub struct Dropout {
     pub step: u64,
 }
 
-/// Values that one task draws: what it draws does not depend on the number of threads.
+/// Values that one task draws: the draws do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
 impl Dropout {
     /// `x` with values zeroed at random and the rest scaled so that the mean stays.
-    /// `place` tells apart the masks of one step.
+    /// `place` tells the masks of one step apart.
+    ///
+    /// # Errors
+    /// A tensor on a CPU that is not float32.
     pub(super) fn apply(&self, x: &Tensor, place: u64) -> Result<Tensor> {
         if self.probability <= 0.0 {
             return Ok(x.clone());

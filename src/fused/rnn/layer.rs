@@ -45,7 +45,10 @@ pub struct Inputs<'a> {
 }
 
 impl Layer {
-    /// Fails on shapes, dtypes or devices that do not fit, and on an id outside the table.
+    /// A layer and its window.
+    ///
+    /// # Errors
+    /// Shapes, dtypes or devices that do not fit; an id outside the table.
     pub fn new(
         spec: LayerSpec,
         reads: Reads,

@@ -44,7 +44,11 @@ pub fn look_up_first(rows: usize, positions: usize) -> bool {
 }
 
 impl Sizes {
-    /// Fails unless weights `[G·H, ·]`, state `[S, B, H]` and resets `[T, B]` fit what is read.
+    /// The sizes of a window.
+    ///
+    /// # Errors
+    /// A size of 0; weights `[G·H, ·]`, a state `[S, B, H]` or resets `[T, B]` that do not fit what is
+    /// read.
     pub fn check(
         cell: Cell,
         direction: Direction,

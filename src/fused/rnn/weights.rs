@@ -50,7 +50,10 @@ impl LayerWeights {
         Ok(rows / cell.gates())
     }
 
-    /// Fails unless the shapes are those of a layer of `cell` from I to H.
+    /// Checks that the shapes are those of a layer of `cell` from I to H.
+    ///
+    /// # Errors
+    /// A tensor of another shape, one too many, or one missing.
     pub(crate) fn check(&self, cell: Cell, i: usize, h: usize) -> Result<()> {
         let rows = cell.gates() * h;
         tensors::expect("weight_ih", &self.weight_ih, &[rows, i])?;
