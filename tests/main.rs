@@ -6,5 +6,6 @@ mod crash;
 mod module_map;
 mod network;
 mod resume;
+mod session;
 mod support;
 mod wrong_input;

@@ -20,8 +20,11 @@ enum Weights {
     Cpu(Arc<fused::PackedNetwork>),
 }
 
-/// The states of some texts, one row each, over the weights of a [`PackedNetwork`]. What a row
-/// computes does not depend on the rows beside it.
+/// The states of some texts, one row each, over the weights of a [`PackedNetwork`].
+///
+/// What a row computes does not depend on the rows beside it: with the kernels to the bit, by tensor
+/// operations up to the rounding of their matrix products, whose order of summation may depend on
+/// the number of rows.
 pub struct Session(Rows);
 
 enum Rows {
@@ -141,17 +144,32 @@ impl Session {
             Rows::Cpu(session) => session.push(),
             Rows::Reference { network, state, logits } => {
                 let row = State::zeros(network.config(), 1, network.device())?;
-                if logits.is_empty() {
-                    *state = row;
-                } else {
-                    for (layer, row) in state.layers.iter_mut().zip(&row.layers) {
-                        *layer = Tensor::cat(&[&*layer, row], 1)?;
-                    }
-                }
+                append_rows(state, &row, logits.is_empty())?;
                 logits.resize(logits.len() + network.config().vocab, 0.0);
             }
         }
         Ok(())
+    }
+
+    /// Adds copies of all rows of `other`, after the last: texts that were read elsewhere.
+    ///
+    /// # Errors
+    /// Rows over the weights of another network; the session then is as before.
+    pub fn append(&mut self, other: &Self) -> Result<()> {
+        match (&mut self.0, &other.0) {
+            (Rows::Cpu(session), Rows::Cpu(other)) => session.append(other),
+            (
+                Rows::Reference { network, state, logits },
+                Rows::Reference { network: theirs, state: added, logits: added_logits },
+            ) if network.weights().embedding.id() == theirs.weights().embedding.id() => {
+                if !added_logits.is_empty() {
+                    append_rows(state, added, logits.is_empty())?;
+                }
+                logits.resize(logits.len() + added_logits.len(), 0.0);
+                Ok(())
+            }
+            _ => bail!("rows can only be appended from a session over the same network"),
+        }
     }
 
     /// The state of every row.
@@ -188,4 +206,17 @@ impl Session {
             }
         }
     }
+}
+
+/// Puts the rows of `added` after those of `state`. `empty` says that `state` has no rows: tensors
+/// without elements are not concatenated.
+fn append_rows(state: &mut State, added: &State, empty: bool) -> Result<()> {
+    if empty {
+        *state = added.clone();
+        return Ok(());
+    }
+    let joined = state.layers.iter().zip(&added.layers);
+    state.layers =
+        joined.map(|(layer, added)| Tensor::cat(&[layer, added], 1)).collect::<Result<_>>()?;
+    Ok(())
 }

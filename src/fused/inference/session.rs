@@ -94,6 +94,23 @@ impl Session {
         self.resize(self.rows + 1);
     }
 
+    /// Adds copies of all rows of `other`, after the last: texts that were read elsewhere.
+    ///
+    /// # Errors
+    /// Rows over other weights; the session then is as before.
+    pub fn append(&mut self, other: &Self) -> Result<()> {
+        if !Arc::ptr_eq(&self.network, &other.network) {
+            bail!("rows can only be appended from a session over the same packed network");
+        }
+        let start = self.rows * self.network.hidden_size;
+        self.resize(self.rows + other.rows);
+        for (layer, added) in self.layers.iter_mut().zip(&other.layers) {
+            layer.h[start..].copy_from_slice(&added.h);
+            layer.c[start..].copy_from_slice(&added.c);
+        }
+        Ok(())
+    }
+
     /// The state, one tensor a layer, `[S, rows, H]`.
     ///
     /// # Errors

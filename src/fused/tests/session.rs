@@ -77,6 +77,17 @@ fn rows_join_branch_and_leave_without_touching_each_other() -> Result<()> {
         assert!(session.select(&[3]).is_err());
         session.select(&[1])?;
         assert_eq!(session.step(&[0])?, alone(&[1, 2, 5, 0])?, "{cell}");
+
+        let mut other = Session::new(packed.clone(), 2);
+        other.step(&[6, 5])?;
+        session.append(&other)?;
+        let got = session.step(&[3, 2, 1])?.to_vec();
+        let want = [alone(&[1, 2, 5, 0, 3])?, alone(&[6, 2])?, alone(&[5, 1])?].concat();
+        assert_eq!(got, want, "{cell}");
+        assert_eq!(other.step(&[2, 1])?, &want[vocab..], "{cell}: what was copied from goes on");
+        let foreign = Arc::new(PackedNetwork::new(cell, &table, &[&weights], &readout, &bias)?);
+        assert!(session.append(&Session::new(foreign, 1)).is_err());
+        assert_eq!(session.rows(), 3);
     }
     Ok(())
 }
