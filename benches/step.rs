@@ -42,8 +42,8 @@ fn sample(c: &mut Criterion) {
         group.throughput(Throughput::Elements(Writer::LENGTH as u64));
         group.bench_function(BenchmarkId::from_parameter(format!("{hidden}x{layers}")), |b| {
             b.iter_batched(
-                || writer.begin().expect("a generator"),
-                |generator| Writer::finish(generator).expect("text"),
+                || writer.begin().expect("a text"),
+                |text| Writer::finish(text).expect("text"),
                 BatchSize::PerIteration,
             );
         });

@@ -1,11 +1,13 @@
-//! The work that is measured, for `benches/step.rs` and `examples/peer.rs`: a whole training step
+//! The work that is measured, for `step.rs` and `peer.rs`: a whole training step
 //! (forward, loss, backward, clipping at norm 1, AdamW), and sampled characters.
+
+use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use chargru::fused::Precision;
-use chargru::generate::{GenerateConfig, Generator};
+use chargru::generate::{Request, TextStream, stream};
 use chargru::model::{Cell, Gradients, ModelConfig, Network, State, init, named_vars};
 use chargru::runtime::on_pool;
 use chargru::text::{Tokenizer, VocabularyOptions};
@@ -70,7 +72,7 @@ impl TrainStep {
 /// A network of random weights that writes 400 characters at temperature 0.8.
 pub struct Writer {
     network: Network,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
 }
 
 impl Writer {
@@ -82,18 +84,17 @@ impl Writer {
         let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
         Ok(Self {
             network: Network::new(config, vb)?,
-            tokenizer: Tokenizer::build(&text, &VocabularyOptions::default())?.0,
+            tokenizer: Arc::new(Tokenizer::build(&text, &VocabularyOptions::default())?.0),
         })
     }
 
     /// Ready to write, the weights laid out.
-    pub fn begin(&self) -> Result<Generator<'_>> {
-        let options = GenerateConfig { length: Self::LENGTH, ..GenerateConfig::default() };
-        Generator::new(&self.network, &self.tokenizer, &[0], &options)
+    pub fn begin(&self) -> Result<TextStream> {
+        let request = Request { prompt: vec![0], length: Self::LENGTH, ..Request::default() };
+        stream(&self.network.pack()?, Arc::clone(&self.tokenizer), &request)
     }
 
-    pub fn finish(mut generator: Generator) -> Result<()> {
-        while generator.advance(|_| Ok(()))? {}
-        Ok(())
+    pub fn finish(mut stream: TextStream) -> Result<()> {
+        stream.try_for_each(|text| text.map(drop))
     }
 }

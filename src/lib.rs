@@ -24,7 +24,7 @@
 //! ```
 //! use std::ops::ControlFlow;
 //!
-//! use chargru::generate::{GenerateConfig, Generator};
+//! use chargru::generate::{Request, samples};
 //! use chargru::text::Corpus;
 //! use chargru::train::Job;
 //!
@@ -36,10 +36,10 @@
 //! trainer.run(|_event| ControlFlow::Continue(()))?;
 //!
 //! let (network, tokenizer) = (trainer.network(), &trainer.data().tokenizer);
-//! let prompt = tokenizer.encode("The ")?;
-//! let texts = Generator::new(network, tokenizer, &prompt, &GenerateConfig::default())?.collect()?;
-//! println!("The {}", texts[0]);
-//! # assert!(texts[0].contains("tide"), "{}", texts[0]);
+//! let request = Request { prompt: tokenizer.encode("The ")?, ..Request::default() };
+//! let texts = samples(&network.pack()?, tokenizer.clone(), &request, 1)?;
+//! println!("The {}", texts[0].text);
+//! # assert!(texts[0].text.contains("tide"), "{}", texts[0].text);
 //! # Ok(())
 //! # }
 //! ```

@@ -3,11 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::support::{TIDE, TestDir};
-
-fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
+use crate::support::{TIDE, TestDir, json};
 
 #[test]
 fn help_goes_to_stdout_and_names_every_flag() {

@@ -20,7 +20,8 @@ fn losses(run: &Path) -> Vec<String> {
         .collect()
 }
 
-fn assert_same_run(dir: &TestDir, a: &str, b: &str) {
+/// All weights, moments and losses of the two runs are equal to the bit.
+pub fn assert_same_run(dir: &TestDir, a: &str, b: &str) {
     for name in ["best", "last"] {
         let file = |run: &str| read(&dir.path(run).join(name).join("model.safetensors"));
         assert!(file(a) == file(b), "{name} differs");

@@ -4,7 +4,10 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use clap::Args;
 
-use crate::cli::args::wrong;
+use crate::checkpoint::Checkpoint;
+use crate::cli::args::{checked, wrong};
+use crate::model::{Network, Precision};
+use crate::train::Trainer;
 
 /// Where a command that reads a model computes.
 #[derive(Args)]
@@ -19,14 +22,54 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Sets the size of the thread pool and opens the device.
-    pub(crate) fn open(&self) -> Result<Device> {
+    pub(crate) fn open(&self) -> Result<Target> {
         super::checkpoint::threads(self.threads)?;
-        open(&self.device)
+        Target::open(&self.device)
     }
 }
 
-/// `cpu`, `cuda`, `cuda:1`, `metal`, `metal:0`.
-pub(crate) fn open(name: &str) -> Result<Device> {
+/// Where a command computes, and by which implementation.
+pub(crate) struct Target {
+    pub device: Device,
+    /// By tensor operations also where the kernels could run.
+    reference: bool,
+}
+
+impl Target {
+    /// `cpu`, `cuda`, `cuda:1`, `metal`, `metal:0`; and `cpu-reference`, a name for tests that the help
+    /// leaves out: a CPU, and on it what runs on every other device, tensor operations in place of the
+    /// kernels.
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        if name == "cpu-reference" {
+            return Ok(Self { device: Device::Cpu, reference: true });
+        }
+        Ok(Self { device: open(name)?, reference: false })
+    }
+
+    /// Whether the network's products can be taken in `precision` here.
+    pub(crate) fn ensure_precision(&self, precision: Precision) -> Result<()> {
+        if precision != Precision::F32 && (self.reference || !self.device.is_cpu()) {
+            return Err(wrong(
+                "--precision bf16 is for the kernels of --device cpu: leave it out with another device, \
+                 such as cuda, metal or cpu-reference",
+            ));
+        }
+        checked(precision.ensure_supported())
+    }
+
+    /// The network of `checkpoint`, its weights fixed.
+    pub(crate) fn network(&self, checkpoint: &Checkpoint) -> Result<Network> {
+        let network = checkpoint.network(&self.device)?;
+        Ok(if self.reference { network.reference() } else { network })
+    }
+
+    /// The same run on this target.
+    pub(crate) fn trainer(&self, trainer: Trainer) -> Result<Trainer> {
+        if self.reference { checked(trainer.with_reference()) } else { Ok(trainer) }
+    }
+}
+
+fn open(name: &str) -> Result<Device> {
     let (kind, index) = match name.split_once(':') {
         None => (name, 0),
         Some((kind, index)) => match index.parse() {

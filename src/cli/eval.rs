@@ -43,8 +43,8 @@ enum WhichPart {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    let device = args.machine.open()?;
-    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let target = args.machine.open()?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let record = &checkpoint.config.corpus;
     let mut data = DataConfig::of_record(record);
     if !args.corpus.is_empty() {
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let tokenizer = &checkpoint.tokenizer;
     let text = part_of_corpus(corpus, record, tokenizer, part)?;
     let text = Evaluation::new(text, READING_WINDOW)?;
-    let result = evaluate(&checkpoint.network(&device)?, &text, tokenizer)?;
+    let result = evaluate(&target.network(&checkpoint)?, &text, tokenizer)?;
     let nats = result.nats_per_id();
     if args.json {
         let object = serde_json::json!({

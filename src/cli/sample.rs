@@ -10,7 +10,7 @@ use crate::cli::args::{checked, wrong};
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::output::emit;
-use crate::generate::{GenerateConfig, Generator, SamplingConfig};
+use crate::generate::{FinishReason, Request, Sample, SamplingConfig, TextStream, samples, stream};
 use crate::text::{Documents, Tokenizer, UnknownCharacters};
 
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub(crate) struct SampleArgs {
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
     /// Most characters to write
-    #[arg(long, default_value_t = GenerateConfig::default().length, value_name = "N")]
+    #[arg(long, default_value_t = Request::default().length, value_name = "N")]
     length: usize,
     /// How freely to choose: 0 always takes the likeliest character, 1 follows the model
     #[arg(long, default_value_t = SamplingConfig::default().temperature, value_name = "T", allow_negative_numbers = true)]
@@ -40,7 +40,7 @@ pub(crate) struct SampleArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Texts to write side by side
-    #[arg(long, default_value_t = GenerateConfig::default().samples, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N")]
     num: usize,
     /// What to do with a character of the prompt that the model never saw
     #[arg(long, value_enum, default_value_t = Unknown::Error)]
@@ -70,8 +70,8 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     if args.num == 0 {
         return Err(wrong("--num is 0: give a number from 1"));
     }
-    let device = args.machine.open()?;
-    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let target = args.machine.open()?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let tokenizer = &checkpoint.tokenizer;
     let prompt = read_prompt(args)?;
     let ids = match args.unknown {
@@ -81,30 +81,27 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     };
     // What is printed is what the model read.
     let prompt = tokenizer.decode(&ids)?;
-    let config = GenerateConfig {
-        length: args.length,
-        samples: args.num,
-        sampling,
-        seed: args.seed.unwrap_or_else(rand_seed),
-    };
-    let network = checkpoint.network(&device)?;
-    let generator = Generator::new(&network, tokenizer, &ids, &config)?;
+    let seed = args.seed.unwrap_or_else(rand_seed);
+    let request = Request { prompt: ids, length: args.length, sampling, seed, stream: 0 };
+    let network = target.network(&checkpoint)?.pack()?;
     let shown = if args.no_prompt { "" } else { prompt.as_str() };
-    if args.json {
-        return print_json(generator, &prompt, config.seed);
+    if args.num == 1 && !args.json {
+        return print_as_it_comes(stream(&network, checkpoint.tokenizer, &request)?, shown);
     }
-    if args.num == 1 {
-        return stream(generator, shown);
+    let samples = samples(&network, checkpoint.tokenizer, &request, args.num)?;
+    if args.json {
+        return print_json(&samples, &prompt, seed);
     }
     // Single lines need nothing between them; longer texts are told apart by a rule.
     let between = match checkpoint.config.corpus.documents {
         Documents::Lines => "",
         Documents::Off | Documents::Files => "----\n",
     };
-    let texts = generator.collect()?;
-    let ended: Vec<String> =
-        texts.iter().map(|text| with_final_newline(format!("{shown}{text}"))).collect();
-    emit(&ended.join(between))
+    let texts: Vec<String> = samples
+        .iter()
+        .map(|sample| with_final_newline(format!("{shown}{}", sample.text)))
+        .collect();
+    emit(&texts.join(between))
 }
 
 /// The prompt's ids; a character that only the unknown id could stand for is an error too.
@@ -126,36 +123,28 @@ fn encode_known(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// Each character as it comes.
-fn stream(mut generator: Generator, prompt: &str) -> Result<()> {
+fn print_as_it_comes(stream: TextStream, prompt: &str) -> Result<()> {
     let mut last = prompt.chars().last();
     emit(prompt)?;
-    while generator.advance(|piece| {
-        last = piece.text.chars().last().or(last);
-        emit(piece.text)
-    })? {}
+    for text in stream {
+        let text = text?;
+        last = text.chars().last().or(last);
+        emit(&text)?;
+    }
     if last != Some('\n') {
         emit("\n")?;
     }
     Ok(())
 }
 
-fn print_json(mut generator: Generator, prompt: &str, seed: u64) -> Result<()> {
-    let mut texts: Vec<String> = Vec::new();
-    while generator.advance(|piece| {
-        if texts.len() <= piece.sample {
-            texts.resize(piece.sample + 1, String::new());
-        }
-        texts[piece.sample].push_str(piece.text);
-        Ok(())
-    })? {}
-    for (index, text) in texts.iter().enumerate() {
+fn print_json(samples: &[Sample], prompt: &str, seed: u64) -> Result<()> {
+    for (index, sample) in samples.iter().enumerate() {
         let line = serde_json::json!({
             "prompt": prompt,
-            "text": text,
+            "text": sample.text,
             "sample": index,
             "seed": seed,
-            "ended": generator.ended(index),
+            "ended": sample.finish == FinishReason::EndOfDocument,
         });
         emit(&format!("{line}\n"))?;
     }

@@ -43,12 +43,12 @@ enum Per {
 }
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
-    let device = args.machine.open()?;
-    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &device)?;
+    let target = args.machine.open()?;
+    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let tokenizer = &checkpoint.tokenizer;
     let text = read(&args.file, &checkpoint.config.corpus.read)?;
     let ids = tokenizer.encode(&text)?;
-    let network = checkpoint.network(&device)?;
+    let network = target.network(&checkpoint)?;
     let score = score_text(&network, tokenizer, &ids, args.logits.is_some())?;
     if let (Some(path), Some(logits)) = (&args.logits, &score.logits) {
         let bytes = tensors_to_bytes(&[("logits".to_string(), logits.clone())])?;

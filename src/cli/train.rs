@@ -5,19 +5,19 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use clap::Args;
 
 use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
-use crate::cli::args::{checked, wrong};
+use crate::cli::args::wrong;
+use crate::cli::checkpoint;
+use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::output::{Outcome, bits, emit, grouped};
 use crate::cli::progress::Progress;
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
-use crate::cli::{checkpoint, device};
 use crate::error::Error;
-use crate::generate::{GenerateConfig, Generator};
+use crate::generate::{Request, samples};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
 use crate::train::{Event, Job, SavedRun, StopReason, Summary, Trainer};
@@ -49,21 +49,22 @@ const SAMPLE_LENGTH: usize = 400;
 
 pub(crate) fn run(args: TrainArgs, given: &BTreeSet<String>) -> Result<Outcome> {
     let signals = Signals::install()?;
-    let trainer = match &args.resume {
+    let (trainer, target) = match &args.resume {
         Some(run) => go_on(run, &args.settings, given)?,
         None => start(args, given)?,
     };
-    drive(trainer, &signals)
+    drive(trainer, &target, &signals)
 }
 
 /// A new run, from initial weights or from those of a checkpoint.
-fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
+fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)> {
     let settings = args.settings.resolve(given, args.config.as_deref())?;
     checkpoint::threads(settings.threads)?;
-    let device = &device::open(&settings.device)?;
+    let target = Target::open(&settings.device)?;
+    let device = &target.device;
     let mut job = settings.job();
     job.validate()?;
-    checked(job.train.precision.ensure_supported())?;
+    target.ensure_precision(job.train.precision)?;
     let corpus = job.data.read_corpus()?;
     let out = settings
         .out
@@ -82,9 +83,9 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
                 .map_err(with_vocabulary_remedy)?
         }
     };
-    let trainer = trainer.save_in(folder);
+    let trainer = target.trainer(trainer)?.save_in(folder);
     describe(&trainer);
-    Ok(trainer)
+    Ok((trainer, target))
 }
 
 /// Flags that may be given with --resume.
@@ -100,7 +101,7 @@ const CHANGEABLE: [&str; 9] = [
     "resume",
 ];
 
-fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<Trainer> {
+fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<(Trainer, Target)> {
     if let Some(fixed) = given.iter().find(|id| !CHANGEABLE.contains(&id.as_str())) {
         return Err(wrong(format!(
             "--{} cannot change in a run that is resumed: leave it out, or start another run with --init-from",
@@ -108,7 +109,9 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<Tr
         )));
     }
     checkpoint::threads(settings.threads)?;
-    let mut run = SavedRun::open(RunFolder::resume(run)?, &device::open(&settings.device)?)?;
+    let target = Target::open(&settings.device)?;
+    let mut run = SavedRun::open(RunFolder::resume(run)?, &target.device)?;
+    target.ensure_precision(run.train.precision)?;
     let asked = settings.job().train;
     if asked.steps.is_some() || asked.epochs.is_some() || asked.time_limit.is_some() {
         run.train.steps = asked.steps;
@@ -124,10 +127,10 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<Tr
         .data
         .read_corpus()
         .context("the text of the run cannot be read: name it with --corpus if it has moved")?;
-    let trainer = run.resume(corpus)?;
+    let trainer = target.trainer(run.resume(corpus)?)?;
     describe(&trainer);
     eprintln!("resume  after {} steps", trainer.step());
-    Ok(trainer)
+    Ok((trainer, target))
 }
 
 /// A text that the checkpoint has no ids for can still be trained on.
@@ -206,7 +209,7 @@ fn describe(trainer: &Trainer) {
 }
 
 /// Runs the training with a progress bar, then shows a sample.
-fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
+fn drive(mut trainer: Trainer, target: &Target, signals: &Signals) -> Result<Outcome> {
     let mut progress = Progress::new();
     let documents = trainer.data().record.documents;
     let mut failed_sample = None;
@@ -232,14 +235,14 @@ fn drive(mut trainer: Trainer, signals: &Signals) -> Result<Outcome> {
     if let Some(error) = failed_sample {
         return Err(error);
     }
-    report(&trainer, &summary)?;
+    report(&trainer, target, &summary)?;
     match (summary.reason, signals.received()) {
         (StopReason::Stopped, Some(signal)) => Ok(Outcome::Interrupted(signal)),
         _ => Ok(Outcome::Done),
     }
 }
 
-fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
+fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
     let Some(folder) = trainer.folder() else {
         return Ok(());
     };
@@ -265,9 +268,8 @@ fn report(trainer: &Trainer, summary: &Summary) -> Result<()> {
         humantime::format_duration(std::time::Duration::from_secs(summary.elapsed.as_secs()))
     );
     // The sample comes from the checkpoint, not from the network in memory.
-    let best = Checkpoint::open(folder.root(), &Device::Cpu)?;
-    let network = best.network(&Device::Cpu)?;
-    let text = sample(&network, &best.tokenizer, best.config.corpus.documents, 0)?;
+    let best = Checkpoint::open(folder.root(), &target.device)?;
+    let text = sample(&target.network(&best)?, &best.tokenizer, best.config.corpus.documents, 0)?;
     emit(&format!("{}\n", text.trim_end()))?;
     eprintln!("the checkpoint is {root}; write more with: chargru sample --checkpoint {root}");
     Ok(())
@@ -280,11 +282,9 @@ fn sample(
     documents: Documents,
     seed: u64,
 ) -> Result<String> {
-    let config = GenerateConfig {
-        length: SAMPLE_LENGTH,
-        samples: if documents == Documents::Lines { 10 } else { 1 },
-        seed,
-        ..GenerateConfig::default()
-    };
-    Ok(Generator::new(network, tokenizer, &[], &config)?.collect()?.join("\n"))
+    let request = Request { length: SAMPLE_LENGTH, seed, ..Request::default() };
+    let count = if documents == Documents::Lines { 10 } else { 1 };
+    let samples = samples(&network.pack()?, tokenizer.clone(), &request, count)?;
+    let texts: Vec<String> = samples.into_iter().map(|sample| sample.text).collect();
+    Ok(texts.join("\n"))
 }

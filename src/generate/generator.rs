@@ -1,179 +1,259 @@
-//! Model → text, one character at a time, for one or many samples at once.
+//! Rows of text that are written side by side, each by its own request. A row joins and leaves at any
+//! character, and what it writes does not depend on the rows beside it or on when it joined.
+
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::generate::request::{FinishReason, Piece, Request, RowId};
 use crate::generate::sampling::{Sampler, SamplingConfig};
 use crate::generate::utf8::Utf8Stream;
-use crate::model::{Network, Session};
+use crate::model::{PackedNetwork, Session};
 use crate::text::Tokenizer;
 
-/// What to generate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GenerateConfig {
-    /// Most ids that one sample may have after its prompt.
-    pub length: usize,
-    /// Samples side by side.
-    pub samples: usize,
-    pub sampling: SamplingConfig,
-    /// Sample i draws from stream i of the generator that this seeds.
-    pub seed: u64,
+/// Writes the texts of any number of requests with one network.
+///
+/// All rows take a step together, so that the weights are read once for all of them. The texts do not
+/// depend on the company: with the CPU kernels a row computes the same bits alone and beside others.
+/// (Tensor operations may round a sum differently with another number of rows. That changes a pick
+/// only where two ids are equally likely to about the seventh digit.)
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// use chargru::generate::{Generator, Request};
+/// # fn f(packed: chargru::model::PackedNetwork, tokenizer: Arc<chargru::text::Tokenizer>) -> anyhow::Result<()> {
+/// let mut generator = Generator::new(packed, tokenizer)?;
+/// generator.join(&Request { seed: 1, ..Request::default() })?;
+/// generator.join(&Request { seed: 2, ..Request::default() })?;
+/// while !generator.is_empty() {
+///     for piece in generator.advance()? {
+///         println!("{:?} writes {:?}", piece.row, piece.text);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Generator {
+    network: PackedNetwork,
+    tokenizer: Arc<Tokenizer>,
+    /// Row i is that of `rows[i]`.
+    session: Session,
+    rows: Vec<Row>,
+    /// Scores of each row's next id, [rows, V]; those of the ids before while `unread`.
+    logits: Vec<f32>,
+    /// The id that each row picked last, [rows].
+    ids: Vec<u32>,
+    /// Whether the session has yet to read `ids`.
+    unread: bool,
+    sampler: Sampler,
+    joined: u64,
 }
 
-impl Default for GenerateConfig {
-    fn default() -> Self {
-        Self {
-            // About ten lines of verse.
-            length: 500,
-            samples: 1,
-            sampling: SamplingConfig::default(),
-            seed: 1,
-        }
-    }
-}
-
-/// A piece of one sample's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece<'a> {
-    /// Which sample it belongs to, from 0.
-    pub sample: usize,
-    /// Whole characters; may be empty while one is incomplete.
-    pub text: &'a str,
-}
-
-struct Sample {
+struct Row {
+    id: RowId,
+    sampling: SamplingConfig,
     rng: ChaCha8Rng,
     utf8: Utf8Stream,
-    ended: bool,
-}
-
-/// Writes text with a network.
-pub struct Generator<'a> {
-    tokenizer: &'a Tokenizer,
-    session: Session,
-    sampler: Sampler,
-    samples: Vec<Sample>,
-    /// Scores of every sample's next id, [samples, V].
-    logits: Vec<f32>,
-    /// The id that each sample reads next.
-    ids: Vec<u32>,
-    /// The text of one piece.
-    text: String,
+    /// Ids that it may still write.
     left: usize,
+    /// What it wrote in the last step.
+    text: String,
+    finish: Option<FinishReason>,
+    /// Its owner has taken it away.
+    gone: bool,
 }
 
-impl<'a> Generator<'a> {
-    /// Reads `prompt`, from the beginning of a document in documents mode.
-    ///
-    /// With no prompt the text begins as after a line's end.
+impl Generator {
+    /// Without rows yet. `tokenizer` is that of the network's training.
     ///
     /// # Errors
-    /// Settings outside their range, or a prompt id outside the vocabulary.
-    pub fn new(
-        network: &'a Network,
-        tokenizer: &'a Tokenizer,
-        prompt: &[u32],
-        config: &GenerateConfig,
-    ) -> Result<Self> {
+    /// A tokenizer with another number of ids than the network has; no memory on the device.
+    pub fn new(network: PackedNetwork, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self> {
+        let tokenizer = tokenizer.into();
         ensure!(
-            (1..=1 << 16).contains(&config.samples),
-            "--num is {}: give a number from 1 to 65536",
-            config.samples
+            tokenizer.vocab_size() == network.vocab(),
+            "the network has {} ids but the tokenizer {}",
+            network.vocab(),
+            tokenizer.vocab_size()
         );
-        let vocab = tokenizer.vocab_size();
-        if let Some(id) = prompt.iter().find(|id| **id as usize >= vocab) {
-            anyhow::bail!("the prompt's id {id} is outside the vocabulary of {vocab} ids");
-        }
-        let samples = (0..config.samples)
-            .map(|index| {
-                let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-                rng.set_stream(index as u64);
-                Sample { rng, utf8: Utf8Stream::default(), ended: false }
-            })
-            .collect();
-        let mut generator = Self {
+        Ok(Self {
+            session: network.session(0)?,
+            network,
             tokenizer,
-            session: network.pack()?.session(config.samples)?,
-            sampler: Sampler::new(config.sampling)?,
-            samples,
+            rows: Vec::new(),
             logits: Vec::new(),
-            ids: vec![0; config.samples],
-            text: String::new(),
-            left: config.length,
-        };
-        let start =
-            tokenizer.end_of_document().or_else(|| prompt.is_empty().then(|| beginning(tokenizer)));
-        for id in start.iter().chain(prompt) {
-            generator.ids.fill(*id);
-            generator.read_ids()?;
-        }
-        Ok(generator)
+            ids: Vec::new(),
+            unread: false,
+            sampler: Sampler::default(),
+            joined: 0,
+        })
     }
 
-    fn read_ids(&mut self) -> Result<()> {
-        let logits = self.session.step(&self.ids)?;
-        self.logits.clear();
-        self.logits.extend_from_slice(logits);
-        // What cannot be written is never picked.
-        if let Some(unknown) = self.tokenizer.unknown() {
-            for row in self.logits.chunks_exact_mut(self.tokenizer.vocab_size()) {
-                row[unknown as usize] = f32::NEG_INFINITY;
+    /// Whether no row is left that goes on.
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(Row::is_over)
+    }
+
+    /// Rows that go on.
+    pub fn rows(&self) -> usize {
+        self.rows.iter().filter(|row| !row.is_over()).count()
+    }
+
+    /// Adds a row. Its prompt is read at once, while the other rows stay where they are.
+    ///
+    /// # Errors
+    /// Settings outside their range, or a prompt id outside the vocabulary; no row then is added.
+    pub fn join(&mut self, request: &Request) -> Result<RowId> {
+        let ids = self.join_many(request, 1)?;
+        Ok(ids[0])
+    }
+
+    /// Adds `count` rows that write by the same request; its prompt is read once. Row i draws from
+    /// stream `request.stream + i`.
+    ///
+    /// # Errors
+    /// As [`Generator::join`].
+    pub fn join_many(&mut self, request: &Request, count: usize) -> Result<Vec<RowId>> {
+        request.sampling.validate()?;
+        let vocab = self.tokenizer.vocab_size();
+        if let Some(id) = request.prompt.iter().find(|id| **id as usize >= vocab) {
+            anyhow::bail!("the prompt's id {id} is outside the vocabulary of {vocab} ids");
+        }
+        self.read()?;
+        let (mut session, logits) = self.read_prompt(&request.prompt)?;
+        session.select(&vec![0; count])?;
+        self.session.append(&session)?;
+        for index in 0..count as u64 {
+            self.logits.extend_from_slice(&logits);
+            self.ids.push(0);
+            let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
+            rng.set_stream(request.stream.wrapping_add(index));
+            self.rows.push(Row {
+                id: RowId(self.joined + index),
+                sampling: request.sampling,
+                rng,
+                utf8: Utf8Stream::default(),
+                left: request.length,
+                text: String::new(),
+                finish: None,
+                gone: false,
+            });
+        }
+        self.joined += count as u64;
+        Ok(self.rows[self.rows.len() - count..].iter().map(|row| row.id).collect())
+    }
+
+    /// Takes a row away; says whether it was still there.
+    pub fn leave(&mut self, row: RowId) -> bool {
+        let found = self.rows.iter_mut().find(|there| there.id == row && !there.is_over());
+        found.map(|row| row.gone = true).is_some()
+    }
+
+    /// Takes all rows away.
+    pub fn clear(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.gone = true);
+    }
+
+    /// Every row picks its next id; gives what each wrote by it, in the order in which they joined.
+    ///
+    /// # Errors
+    /// Scores that are no numbers, from weights that are unusable. The rows then are in no defined
+    /// state: drop the generator.
+    pub fn advance(&mut self) -> Result<impl ExactSizeIterator<Item = Piece<'_>>> {
+        self.read()?;
+        let vocab = self.tokenizer.vocab_size();
+        let rows = self.rows.iter_mut().zip(&mut self.ids);
+        for ((row, id), logits) in rows.zip(self.logits.chunks_exact(vocab)) {
+            if let Some(picked) = row.advance(&self.tokenizer, &mut self.sampler, logits)? {
+                *id = picked;
             }
+        }
+        self.unread = true;
+        Ok(self.rows.iter().map(Row::piece))
+    }
+
+    /// Drops the rows that are over and has the others read what they picked.
+    fn read(&mut self) -> Result<()> {
+        let vocab = self.tokenizer.vocab_size();
+        if self.rows.iter().any(Row::is_over) {
+            let keep: Vec<usize> =
+                (0..self.rows.len()).filter(|&index| !self.rows[index].is_over()).collect();
+            self.session.select(&keep)?;
+            self.ids = keep.iter().map(|&index| self.ids[index]).collect();
+            let logits = keep.iter().flat_map(|&index| &self.logits[index * vocab..][..vocab]);
+            self.logits = logits.copied().collect();
+            self.rows.retain(|row| !row.is_over());
+        }
+        if self.unread {
+            let logits = self.session.step(&self.ids)?;
+            self.logits.copy_from_slice(logits);
+            exclude_unknown(&self.tokenizer, &mut self.logits);
+            self.unread = false;
         }
         Ok(())
     }
 
-    /// Whether the model itself ended sample `index` (documents mode).
-    pub fn ended(&self, index: usize) -> bool {
-        self.samples[index].ended
+    /// A session of one row that has read `prompt` and what stands before it, and its scores [V].
+    fn read_prompt(&self, prompt: &[u32]) -> Result<(Session, Vec<f32>)> {
+        let mut session = self.network.session(1)?;
+        let mut logits = Vec::new();
+        let tokenizer = &*self.tokenizer;
+        let start =
+            tokenizer.end_of_document().or_else(|| prompt.is_empty().then(|| beginning(tokenizer)));
+        for id in start.iter().chain(prompt) {
+            logits.clear();
+            logits.extend_from_slice(session.step(&[*id])?);
+        }
+        exclude_unknown(tokenizer, &mut logits);
+        Ok((session, logits))
+    }
+}
+
+impl Row {
+    fn is_over(&self) -> bool {
+        self.gone || self.finish.is_some()
     }
 
-    /// Picks one id for every sample that goes on and hands its text to `write`.
-    /// Returns false when all is written.
-    ///
-    /// # Errors
-    /// Unusable scores, or what `write` returns.
-    pub fn advance(&mut self, mut write: impl FnMut(Piece) -> Result<()>) -> Result<bool> {
-        if self.left == 0 || self.samples.iter().all(|sample| sample.ended) {
-            return Ok(false);
+    /// Picks an id by `logits` [V] and writes what it stands for; None where nothing may be written.
+    fn advance(
+        &mut self,
+        tokenizer: &Tokenizer,
+        sampler: &mut Sampler,
+        logits: &[f32],
+    ) -> Result<Option<u32>> {
+        self.text.clear();
+        if self.left == 0 {
+            self.finish = Some(FinishReason::Length);
+            return Ok(None);
         }
-        let vocab = self.tokenizer.vocab_size();
-        for (index, sample) in self.samples.iter_mut().enumerate() {
-            if sample.ended {
-                continue;
-            }
-            let logits = &self.logits[index * vocab..(index + 1) * vocab];
-            let id = self.sampler.pick(logits, sample.rng.random::<f32>())?;
-            self.ids[index] = id;
-            let text = &mut self.text;
-            text.clear();
-            if Some(id) == self.tokenizer.end_of_document() {
-                sample.ended = true;
-            } else {
-                sample.utf8.push(self.tokenizer.bytes_of(id), text);
-            }
-            if sample.ended || self.left == 1 {
-                sample.utf8.finish(text);
-            }
-            write(Piece { sample: index, text })?;
-        }
+        let id = sampler.pick(&self.sampling, logits, self.rng.random::<f32>())?;
         self.left -= 1;
-        if self.left > 0 {
-            self.read_ids()?;
+        if Some(id) == tokenizer.end_of_document() {
+            self.finish = Some(FinishReason::EndOfDocument);
+        } else {
+            self.utf8.push(tokenizer.bytes_of(id), &mut self.text);
+            self.finish = (self.left == 0).then_some(FinishReason::Length);
         }
-        Ok(true)
+        if self.finish.is_some() {
+            self.utf8.finish(&mut self.text);
+        }
+        Ok(Some(id))
     }
 
-    /// All samples, whole.
-    pub fn collect(mut self) -> Result<Vec<String>> {
-        let mut texts = vec![String::new(); self.samples.len()];
-        while self.advance(|piece| {
-            texts[piece.sample].push_str(piece.text);
-            Ok(())
-        })? {}
-        Ok(texts)
+    fn piece(&self) -> Piece<'_> {
+        Piece { row: self.id, text: &self.text, finish: self.finish }
+    }
+}
+
+/// What cannot be written is never picked.
+fn exclude_unknown(tokenizer: &Tokenizer, logits: &mut [f32]) {
+    if let Some(unknown) = tokenizer.unknown() {
+        for row in logits.chunks_exact_mut(tokenizer.vocab_size()) {
+            row[unknown as usize] = f32::NEG_INFINITY;
+        }
     }
 }
 

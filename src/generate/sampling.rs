@@ -1,15 +1,19 @@
-//! Turns logits into one id. Knows nothing of models or text.
+//! Turns logits into one id: the settings and the pick. Knows nothing of models or text; which
+//! candidates may be picked is decided in `filters`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-/// How freely to choose.
+use crate::generate::filters::{self, Candidate};
+
+/// How freely to choose. The settings apply in the order in which they stand here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplingConfig {
     /// Divides the logits; 0 takes the likeliest id.
     pub temperature: f32,
     /// Only the k likeliest ids; None for all.
     pub top_k: Option<usize>,
-    /// Only the likeliest ids that together reach this probability; 1 for all.
+    /// Only the likeliest ids that together reach this probability, in (0, 1]; 1 for all. A share of
+    /// what `top_k` leaves.
     pub top_p: f32,
 }
 
@@ -25,6 +29,8 @@ impl Default for SamplingConfig {
 }
 
 impl SamplingConfig {
+    /// Checks every setting.
+    ///
     /// # Errors
     /// A setting outside its range, each with the range.
     pub fn validate(&self) -> Result<()> {
@@ -46,29 +52,21 @@ impl SamplingConfig {
     }
 }
 
-/// Picks ids; keeps its buffers between picks.
-#[derive(Clone, Debug)]
+/// Picks ids; keeps its buffer between picks.
+#[derive(Clone, Debug, Default)]
 pub struct Sampler {
-    config: SamplingConfig,
-    /// Ids with their probability, in falling order where a limit asks for order.
-    candidates: Vec<(u32, f32)>,
+    candidates: Vec<Candidate>,
 }
 
 impl Sampler {
-    /// # Errors
-    /// See [`SamplingConfig::validate`].
-    pub fn new(config: SamplingConfig) -> Result<Self> {
-        config.validate()?;
-        Ok(Self { config, candidates: Vec::new() })
-    }
-
-    /// The id that `coin`, uniform in [0, 1), picks from `logits` [V].
+    /// The id that `uniform`, drawn uniformly from [0, 1), picks from `logits` [V].
     ///
     /// A logit of -∞ is never picked. Among equal logits the lower id counts as the likelier.
+    /// `config` is taken as valid, see [`SamplingConfig::validate`].
     ///
     /// # Errors
-    /// A NaN among the logits, or none that can be picked.
-    pub fn pick(&mut self, logits: &[f32], coin: f32) -> Result<u32> {
+    /// A NaN or +∞ among the logits, or none that can be picked.
+    pub fn pick(&mut self, config: &SamplingConfig, logits: &[f32], uniform: f32) -> Result<u32> {
         let mut likeliest: Option<(u32, f32)> = None;
         for (id, &logit) in (0u32..).zip(logits) {
             ensure!(
@@ -80,53 +78,30 @@ impl Sampler {
             }
         }
         let Some((likeliest, largest)) = likeliest else {
-            anyhow::bail!("every id is excluded: there is nothing to pick");
+            bail!("every id is excluded: there is nothing to pick");
         };
-        if self.config.temperature == 0.0 {
+        if config.temperature == 0.0 {
             return Ok(likeliest);
         }
-        self.candidates.clear();
+        let candidates = &mut self.candidates;
+        candidates.clear();
         // The shift by the largest logit keeps exp within (0, 1].
-        self.candidates.extend(
-            (0u32..)
-                .zip(logits)
-                .map(|(id, &logit)| (id, ((logit - largest) / self.config.temperature).exp())),
+        let weight = |logit: f32| ((logit - largest) / config.temperature).exp();
+        candidates.extend(
+            (0u32..).zip(logits).map(|(id, &logit)| Candidate { id, weight: weight(logit) }),
         );
-        self.limit();
-        let total: f32 = self.candidates.iter().map(|(_, weight)| weight).sum();
-        let mut left = coin * total;
-        for &(id, weight) in &self.candidates {
-            if left < weight {
-                return Ok(id);
+        filters::apply(config.top_k, config.top_p, candidates);
+        let total: f32 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let mut left = uniform * total;
+        for candidate in &*candidates {
+            if left < candidate.weight {
+                return Ok(candidate.id);
             }
-            left -= weight;
+            left -= candidate.weight;
         }
-        // Rounding may leave a little of the coin: the last id that has any weight gets it.
-        Ok(self
-            .candidates
-            .iter()
-            .rev()
-            .find(|(_, weight)| *weight > 0.0)
-            .map_or(likeliest, |(id, _)| *id))
-    }
-
-    fn limit(&mut self) {
-        let Self { config, candidates } = self;
-        let k = config.top_k.unwrap_or(usize::MAX).min(candidates.len());
-        if k == candidates.len() && config.top_p >= 1.0 {
-            return;
-        }
-        candidates.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        candidates.truncate(k);
-        let total: f32 = candidates.iter().map(|(_, weight)| weight).sum();
-        let mut sum = 0.0;
-        let enough = candidates.iter().position(|(_, weight)| {
-            sum += weight;
-            sum >= config.top_p * total
-        });
-        if let Some(last) = enough {
-            candidates.truncate(last + 1);
-        }
+        // Rounding may leave a remainder: the last candidate that has any weight takes it.
+        let last = candidates.iter().rev().find(|candidate| candidate.weight > 0.0);
+        Ok(last.map_or(likeliest, |candidate| candidate.id))
     }
 }
 
@@ -134,16 +109,21 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    fn sampler(temperature: f32, top_k: Option<usize>, top_p: f32) -> Sampler {
-        Sampler::new(SamplingConfig { temperature, top_k, top_p }).unwrap()
+    fn config(temperature: f32, top_k: Option<usize>, top_p: f32) -> SamplingConfig {
+        SamplingConfig { temperature, top_k, top_p }
     }
 
-    /// How often each id comes up over evenly spaced coins.
-    fn shares(sampler: &mut Sampler, logits: &[f32]) -> Vec<f32> {
+    fn pick(config: SamplingConfig, logits: &[f32], uniform: f32) -> Result<u32> {
+        Sampler::default().pick(&config, logits, uniform)
+    }
+
+    /// How often each id is picked, for numbers spaced evenly over [0, 1).
+    fn shares(config: SamplingConfig, logits: &[f32]) -> Vec<f32> {
         let n = 10_000;
+        let mut sampler = Sampler::default();
         let mut counts = vec![0.0; logits.len()];
         for i in 0..n {
-            let id = sampler.pick(logits, i as f32 / n as f32).unwrap();
+            let id = sampler.pick(&config, logits, i as f32 / n as f32).unwrap();
             counts[id as usize] += 1.0 / n as f32;
         }
         counts
@@ -156,40 +136,35 @@ mod tests {
     #[test]
     fn the_shares_are_the_softmax() {
         let logits = [1.0f32.ln(), 2.0f32.ln(), 5.0f32.ln()];
-        assert_close(&shares(&mut sampler(1.0, None, 1.0), &logits), &[0.125, 0.25, 0.625]);
+        assert_close(&shares(config(1.0, None, 1.0), &logits), &[0.125, 0.25, 0.625]);
         // At temperature 1/2 the odds are squared.
         let squared = [1.0 / 30.0, 4.0 / 30.0, 25.0 / 30.0];
-        assert_close(&shares(&mut sampler(0.5, None, 1.0), &logits), &squared);
+        assert_close(&shares(config(0.5, None, 1.0), &logits), &squared);
     }
 
     #[test]
     fn limits_cut_the_tail_and_renormalise() {
         let logits = [1.0f32.ln(), 2.0f32.ln(), 5.0f32.ln(), f32::NEG_INFINITY];
         let two = [0.0, 2.0 / 7.0, 5.0 / 7.0, 0.0];
-        assert_close(&shares(&mut sampler(1.0, Some(2), 1.0), &logits), &two);
-        assert_close(&shares(&mut sampler(1.0, None, 0.7), &logits), &two);
-        assert_close(&shares(&mut sampler(1.0, None, 0.5), &logits), &[0.0, 0.0, 1.0, 0.0]);
-        assert_close(
-            &shares(&mut sampler(1.0, Some(99), 1.0), &logits),
-            &[0.125, 0.25, 0.625, 0.0],
-        );
+        assert_close(&shares(config(1.0, Some(2), 1.0), &logits), &two);
+        assert_close(&shares(config(1.0, None, 0.7), &logits), &two);
+        assert_close(&shares(config(1.0, None, 0.5), &logits), &[0.0, 0.0, 1.0, 0.0]);
+        assert_close(&shares(config(1.0, Some(99), 1.0), &logits), &[0.125, 0.25, 0.625, 0.0]);
     }
 
     #[test]
     fn greedy_takes_the_likeliest_and_the_lower_of_equals() {
-        let mut greedy = sampler(0.0, None, 1.0);
-        assert_eq!(greedy.pick(&[0.0, 3.0, 3.0, -1.0], 0.99).unwrap(), 1);
-        let mut one = sampler(1.0, Some(1), 1.0);
-        assert_eq!(one.pick(&[3.0, 3.0], 0.99).unwrap(), 0);
+        assert_eq!(pick(config(0.0, None, 1.0), &[0.0, 3.0, 3.0, -1.0], 0.99).unwrap(), 1);
+        assert_eq!(pick(config(1.0, Some(1), 1.0), &[3.0, 3.0], 0.99).unwrap(), 0);
     }
 
     #[test]
-    fn extreme_logits_and_coins_stay_in_range() {
-        let mut s = sampler(1e-3, None, 1.0);
-        assert_eq!(s.pick(&[-3e38, 3e38, 0.0], 0.999_999_94).unwrap(), 1);
-        assert!(s.pick(&[0.0, f32::NAN], 0.0).is_err());
-        assert!(s.pick(&[f32::NEG_INFINITY], 0.0).is_err());
-        assert!(s.pick(&[], 0.0).is_err());
+    fn extreme_logits_and_numbers_stay_in_range() {
+        let cold = config(1e-3, None, 1.0);
+        assert_eq!(pick(cold, &[-3e38, 3e38, 0.0], 0.999_999_94).unwrap(), 1);
+        assert!(pick(cold, &[0.0, f32::NAN], 0.0).is_err());
+        assert!(pick(cold, &[f32::NEG_INFINITY], 0.0).is_err());
+        assert!(pick(cold, &[], 0.0).is_err());
     }
 
     #[test]
@@ -202,8 +177,8 @@ mod tests {
             (1.0, None, 1.5),
             (1.0, None, f32::NAN),
         ] {
-            let config = SamplingConfig { temperature, top_k, top_p };
-            assert!(Sampler::new(config).is_err(), "{config:?}");
+            let config = config(temperature, top_k, top_p);
+            assert!(config.validate().is_err(), "{config:?}");
         }
     }
 }

@@ -83,6 +83,21 @@ impl AdamW {
         Ok(Self { parameters, config, steps: 0 })
     }
 
+    /// The same optimizer with its moments beside the parameters, stepped by tensor operations: how it
+    /// runs on any device but a CPU.
+    ///
+    /// # Errors
+    /// No memory on the device.
+    pub fn with_tensor_operations(mut self) -> Result<Self> {
+        for Parameter { var, moments, .. } in &mut self.parameters {
+            if let Moments::Host { first, second } = moments {
+                let tensor = |values: &[f32]| Tensor::from_slice(values, var.shape(), var.device());
+                *moments = Moments::Device { first: tensor(first)?, second: tensor(second)? };
+            }
+        }
+        Ok(self)
+    }
+
     /// Global 2-norm of the gradients of all parameters.
     ///
     /// # Errors

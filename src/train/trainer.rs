@@ -112,6 +112,16 @@ impl Trainer {
         Self { folder: Some(folder), ..self }
     }
 
+    /// The same run by tensor operations in place of the kernels: what runs it on any device but a CPU.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] for bf16, which only the kernels have.
+    pub fn with_reference(mut self) -> Result<Self> {
+        self.network = self.network.reference().with_precision(self.config.precision)?;
+        self.optimizer = self.optimizer.with_tensor_operations()?;
+        Ok(self)
+    }
+
     /// Goes on from where `saved` was written: every bit is then as if the run had not stopped.
     ///
     /// # Errors

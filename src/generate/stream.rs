@@ -1,0 +1,111 @@
+//! The simple cases: one text as it is written, and whole texts.
+
+use std::iter::FusedIterator;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+
+use crate::generate::generator::Generator;
+use crate::generate::request::{FinishReason, Request};
+use crate::model::PackedNetwork;
+use crate::text::Tokenizer;
+
+/// Most texts that [`samples`] writes side by side.
+pub const MAX_SAMPLES: usize = 1 << 16;
+
+/// A text that was written to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Without the prompt.
+    pub text: String,
+    /// Why it ended.
+    pub finish: FinishReason,
+}
+
+/// The text of one request, as it is written.
+///
+/// # Errors
+/// Settings outside their range, a prompt id outside the vocabulary, or a tokenizer that is not the
+/// network's.
+pub fn stream(
+    network: &PackedNetwork,
+    tokenizer: impl Into<Arc<Tokenizer>>,
+    request: &Request,
+) -> Result<TextStream> {
+    let mut generator = Generator::new(network.clone(), tokenizer)?;
+    generator.join(request)?;
+    Ok(TextStream { generator, finish: None })
+}
+
+/// Pieces of one text, each of at least one character; made by [`stream`]. After an error it ends.
+pub struct TextStream {
+    generator: Generator,
+    finish: Option<FinishReason>,
+}
+
+impl TextStream {
+    /// Why the text ended; None while it goes on.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish
+    }
+
+    /// The next piece; empty while a character is incomplete.
+    fn advance(&mut self) -> Result<String> {
+        let mut text = String::new();
+        for piece in self.generator.advance()? {
+            text.push_str(piece.text);
+            self.finish = piece.finish;
+        }
+        Ok(text)
+    }
+}
+
+impl Iterator for TextStream {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.generator.is_empty() {
+            match self.advance() {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => return Some(Ok(text)),
+                Err(error) => {
+                    self.generator.clear();
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl FusedIterator for TextStream {}
+
+/// `count` whole texts of one request; the prompt is read once. Text i draws from stream
+/// `request.stream + i` of the seed.
+///
+/// # Errors
+/// As [`stream`]; a `count` outside 1 to [`MAX_SAMPLES`].
+pub fn samples(
+    network: &PackedNetwork,
+    tokenizer: impl Into<Arc<Tokenizer>>,
+    request: &Request,
+    count: usize,
+) -> Result<Vec<Sample>> {
+    ensure!(
+        (1..=MAX_SAMPLES).contains(&count),
+        "--num is {count}: give a number from 1 to {MAX_SAMPLES}"
+    );
+    let mut generator = Generator::new(network.clone(), tokenizer)?;
+    let rows = generator.join_many(request, count)?;
+    let mut samples: Vec<Sample> =
+        rows.iter().map(|_| Sample { text: String::new(), finish: FinishReason::Length }).collect();
+    while !generator.is_empty() {
+        for piece in generator.advance()? {
+            // Rows are numbered in the order in which they joined.
+            let sample = &mut samples[(piece.row.0 - rows[0].0) as usize];
+            sample.text.push_str(piece.text);
+            sample.finish = piece.finish.unwrap_or(sample.finish);
+        }
+    }
+    Ok(samples)
+}
