@@ -3,8 +3,10 @@
 mod adamw;
 mod command_line;
 mod crash;
+mod generation;
 mod module_map;
 mod network;
+mod reference_path;
 mod resume;
 mod session;
 mod support;

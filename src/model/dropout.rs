@@ -112,6 +112,17 @@ mod tests {
         Ok(())
     }
 
+    /// Devices other than a CPU multiply by the factors.
+    #[test]
+    fn the_factors_are_what_the_op_multiplies_by() -> Result<()> {
+        let x = Tensor::rand(-1f32, 1f32, (5, 4, 3), &Device::Cpu)?;
+        let dropout = Dropout { probability: 0.5, seed: 2, step: 3 };
+        let factors = Tensor::from_vec(dropout.draw(60, 1).factors(), x.dims(), &Device::Cpu)?;
+        let flat = |t: Tensor| t.flatten_all()?.to_vec1::<f32>();
+        assert_eq!(flat(dropout.apply(&x, 1)?)?, flat((&x * factors)?)?);
+        Ok(())
+    }
+
     #[test]
     fn the_gradient_passes_where_the_value_did() -> Result<()> {
         let x = Var::from_tensor(&Tensor::ones((7, 5, 3), DType::F32, &Device::Cpu)?)?;
