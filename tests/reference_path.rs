@@ -2,7 +2,7 @@
 //! run on a CPU. No test here has a GPU.
 
 use crate::resume::assert_same_run;
-use crate::support::{Place, json};
+use crate::support::{TestDir, json};
 use chargru::model::Cell;
 
 const BY_TENSORS: [&str; 2] = ["--device", "cpu-reference"];
@@ -12,8 +12,8 @@ const BY_TENSORS: [&str; 2] = ["--device", "cpu-reference"];
 const TOLERANCE: f64 = 1e-5;
 
 /// One line of metrics.jsonl after another: (training loss, validation loss).
-fn losses(place: &Place, run: &str) -> Vec<[f64; 2]> {
-    let text = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).expect("metrics");
+fn losses(dir: &TestDir, run: &str) -> Vec<[f64; 2]> {
+    let text = std::fs::read_to_string(dir.path(run).join("metrics.jsonl")).expect("metrics");
     let of = |line| {
         let metrics = json(line);
         ["train_loss", "val_loss"].map(|name| metrics[name].as_f64().expect("a loss"))
@@ -43,11 +43,11 @@ fn settings(cell: Cell) -> Vec<String> {
 #[test]
 fn training_resuming_and_reading_agree_with_the_kernels() {
     for cell in Cell::ALL {
-        let place = Place::new();
+        let dir = TestDir::new();
         let settings = settings(cell);
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let train = |out: &str, more: &[&str]| {
-            let run = place.train_tiny(out, &[&settings[..], more].concat());
+            let run = dir.train_tiny(out, &[&settings[..], more].concat());
             assert_eq!(run.code, Some(0), "{run:?}");
             run.stdout
         };
@@ -57,33 +57,33 @@ fn training_resuming_and_reading_agree_with_the_kernels() {
 
         // Interrupted and resumed equals uninterrupted, to the bit.
         let first: Vec<&str> = settings.iter().map(|s| if *s == "21" { "7" } else { s }).collect();
-        let run = place.train_tiny("parts", &[&first[..], &BY_TENSORS].concat());
+        let run = dir.train_tiny("parts", &[&first[..], &BY_TENSORS].concat());
         assert_eq!(run.code, Some(0), "{run:?}");
         for steps in ["14", "21"] {
             let resume = ["train", "--resume", "parts", "--steps", steps];
-            place.ok(&[&resume[..], &BY_TENSORS].concat());
+            dir.ok(&[&resume[..], &BY_TENSORS].concat());
         }
-        assert_same_run(&place, "whole", "parts");
+        assert_same_run(&dir, "whole", "parts");
 
         // It is another implementation, so its last bits differ; its losses hardly do.
-        let weights = |run: &str| std::fs::read(place.path(run).join("last/model.safetensors"));
+        let weights = |run: &str| std::fs::read(dir.path(run).join("last/model.safetensors"));
         let [a, b] = ["whole", "kernels"].map(|run| weights(run).expect("weights"));
         assert!(a != b, "{cell}: the kernels ran in both cases");
-        let [a, b] = ["whole", "kernels"].map(|run| losses(&place, run));
+        let [a, b] = ["whole", "kernels"].map(|run| losses(&dir, run));
         assert_eq!((a.len(), b.len()), (3, 3));
         for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
             assert_close(&format!("{cell}, loss"), *a, *b);
         }
 
-        reading_agrees(&place, cell);
+        reading_agrees(&dir, cell);
     }
 }
 
 /// eval, score and sample of the checkpoint `whole`, by both.
-fn reading_agrees(place: &Place, cell: Cell) {
+fn reading_agrees(dir: &TestDir, cell: Cell) {
     let both = |args: &[&str]| {
         let args = [args, &["--checkpoint", "whole"]].concat();
-        [place.ok(&args), place.ok(&[&args[..], &BY_TENSORS].concat())]
+        [dir.ok(&args), dir.ok(&[&args[..], &BY_TENSORS].concat())]
     };
     let [a, b] = both(&["eval", "--json"]).map(|text| json(&text));
     for name in ["loss", "bits_per_byte", "perplexity"] {
@@ -91,15 +91,15 @@ fn reading_agrees(place: &Place, cell: Cell) {
         assert_close(&format!("{cell}, eval {name}"), a, b);
     }
     assert_eq!((&a["ids"], &a["bytes"]), (&b["ids"], &b["bytes"]));
-    let recorded = losses(place, "whole");
+    let recorded = losses(dir, "whole");
     let best = recorded.iter().map(|[_, val]| *val).fold(f64::INFINITY, f64::min);
     assert_close("eval of best", b["loss"].as_f64().expect("a loss"), best);
 
-    place.file("text.txt", "Nobody asks it why.\nThe tide comes in\n");
+    dir.file("text.txt", "Nobody asks it why.\nThe tide comes in\n");
     let score = ["score", "text.txt", "--per", "char", "--json"];
     let text = if cell == Cell::Lstm {
         // In a model of lines a line's end is no character.
-        place.file("text.txt", "Nobody asks it why.");
+        dir.file("text.txt", "Nobody asks it why.");
         19
     } else {
         38
@@ -122,16 +122,16 @@ fn reading_agrees(place: &Place, cell: Cell) {
 
 #[test]
 fn fine_tuning_runs_by_tensor_operations() {
-    let place = Place::new();
-    place.train_tiny("run", &[]);
-    place.file("other.txt", "the tide? THE TIDE!\n".repeat(30));
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    dir.file("other.txt", "the tide? THE TIDE!\n".repeat(30));
     let tune = |out| {
         let args = "--init-from run --corpus other.txt --extend-vocab --steps 10 --seq-len 16";
         [&["train", "--out", out][..], &args.split_whitespace().collect::<Vec<_>>()].concat()
     };
-    place.ok(&tune("kernels"));
-    place.ok(&[&tune("tensors")[..], &BY_TENSORS].concat());
-    let [a, b] = ["kernels", "tensors"].map(|run| losses(&place, run));
+    dir.ok(&tune("kernels"));
+    dir.ok(&[&tune("tensors")[..], &BY_TENSORS].concat());
+    let [a, b] = ["kernels", "tensors"].map(|run| losses(&dir, run));
     for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
         assert_close("loss", *a, *b);
     }
@@ -139,14 +139,14 @@ fn fine_tuning_runs_by_tensor_operations() {
 
 #[test]
 fn bf16_and_other_devices_are_refused() {
-    let place = Place::new();
-    place.file("tide.txt", crate::support::TIDE.repeat(30));
+    let dir = TestDir::new();
+    dir.file("tide.txt", crate::support::TIDE.repeat(30));
     let bf16 = ["train", "--corpus", "tide.txt", "--precision", "bf16", "--out", "run"];
-    place.fails(2, &[&bf16[..], &BY_TENSORS].concat(), &["--precision", "cpu-reference"]);
-    assert!(!place.path("run").exists(), "refused before anything is written");
+    dir.fails(2, &[&bf16[..], &BY_TENSORS].concat(), &["--precision", "cpu-reference"]);
+    assert!(!dir.path("run").exists(), "refused before anything is written");
     let says = ["--device is 'cpu-kernels'", "cpu, cuda, cuda:N or metal"];
-    place.fails(2, &["train", "--device", "cpu-kernels"], &says);
+    dir.fails(2, &["train", "--device", "cpu-kernels"], &says);
     for command in ["train", "sample", "eval", "score"] {
-        assert!(!place.ok(&[command, "--help"]).contains("reference"), "{command}");
+        assert!(!dir.ok(&[command, "--help"]).contains("reference"), "{command}");
     }
 }
