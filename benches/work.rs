@@ -91,10 +91,10 @@ impl Writer {
     /// Ready to write, the weights laid out.
     pub fn begin(&self) -> Result<TextStream> {
         let request = Request { prompt: vec![0], length: Self::LENGTH, ..Request::default() };
-        stream(&self.network.pack()?, Arc::clone(&self.tokenizer), &request)
+        Ok(stream(&self.network.pack()?, Arc::clone(&self.tokenizer), &request)?)
     }
 
     pub fn finish(mut stream: TextStream) -> Result<()> {
-        stream.try_for_each(|text| text.map(drop))
+        Ok(stream.try_for_each(|text| text.map(drop))?)
     }
 }

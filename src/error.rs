@@ -103,6 +103,10 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// Logits from which no id can be picked: the weights that gave them are unusable.
+    #[error("{0}")]
+    Logits(String),
+
     /// A tensor of the wrong shape or type, no memory on the device, or another failure of candle.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

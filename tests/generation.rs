@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Result;
+use chargru::Result;
 use chargru::generate::{
     FinishReason, Generator, Request, RowId, Sample, Sampler, SamplingConfig, samples, stream,
 };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::cli::args::{checked, wrong};
+use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::output::emit;
@@ -66,7 +66,7 @@ enum Unknown {
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
-    checked(sampling.validate())?;
+    sampling.validate()?;
     if args.num == 0 {
         return Err(wrong("--num is 0: give a number from 1"));
     }

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::error::{Error, Result, ensure};
 use crate::generate::request::{FinishReason, Piece, Request, RowId};
 use crate::generate::sampling::{Sampler, SamplingConfig};
 use crate::generate::utf8::Utf8Stream;
@@ -24,7 +24,7 @@ use crate::text::Tokenizer;
 /// ```no_run
 /// # use std::sync::Arc;
 /// use chargru::generate::{Generator, Request};
-/// # fn f(packed: chargru::model::PackedNetwork, tokenizer: Arc<chargru::text::Tokenizer>) -> anyhow::Result<()> {
+/// # fn f(packed: chargru::model::PackedNetwork, tokenizer: Arc<chargru::text::Tokenizer>) -> chargru::Result<()> {
 /// let mut generator = Generator::new(packed, tokenizer)?;
 /// generator.join(&Request { seed: 1, ..Request::default() })?;
 /// generator.join(&Request { seed: 2, ..Request::default() })?;
@@ -70,14 +70,17 @@ impl Generator {
     /// Without rows yet. `tokenizer` is that of the network's training.
     ///
     /// # Errors
-    /// A tokenizer with another number of ids than the network has; no memory on the device.
+    /// [`Error::Vocabulary`] for a tokenizer with another number of ids than the network has;
+    /// [`Error::Tensor`] without memory on the device.
     pub fn new(network: PackedNetwork, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self> {
         let tokenizer = tokenizer.into();
         ensure!(
             tokenizer.vocab_size() == network.vocab(),
-            "the network has {} ids but the tokenizer {}",
-            network.vocab(),
-            tokenizer.vocab_size()
+            Error::vocabulary(format!(
+                "the network has {} ids but the tokenizer {}",
+                network.vocab(),
+                tokenizer.vocab_size()
+            ))
         );
         Ok(Self {
             session: network.session(0)?,
@@ -105,7 +108,8 @@ impl Generator {
     /// Adds a row. Its prompt is read at once, while the other rows stay where they are.
     ///
     /// # Errors
-    /// Settings outside their range, or a prompt id outside the vocabulary; no row then is added.
+    /// [`Error::Setting`] for one outside its range, [`Error::Vocabulary`] for a prompt id outside the
+    /// vocabulary, [`Error::Tensor`] without memory on the device. No row then is added.
     pub fn join(&mut self, request: &Request) -> Result<RowId> {
         let ids = self.join_many(request, 1)?;
         Ok(ids[0])
@@ -120,7 +124,8 @@ impl Generator {
         request.sampling.validate()?;
         let vocab = self.tokenizer.vocab_size();
         if let Some(id) = request.prompt.iter().find(|id| **id as usize >= vocab) {
-            anyhow::bail!("the prompt's id {id} is outside the vocabulary of {vocab} ids");
+            let message = format!("the prompt's id {id} is outside the vocabulary of {vocab} ids");
+            return Err(Error::vocabulary(message));
         }
         self.read()?;
         let (mut session, logits) = self.read_prompt(&request.prompt)?;
@@ -160,8 +165,8 @@ impl Generator {
     /// Every row picks its next id; gives what each wrote by it, in the order in which they joined.
     ///
     /// # Errors
-    /// Scores that are no numbers, from weights that are unusable. The rows then are in no defined
-    /// state: drop the generator.
+    /// [`Error::Logits`] from weights that are unusable, [`Error::Tensor`] without memory on the device.
+    /// The rows then are in no defined state: drop the generator.
     pub fn advance(&mut self) -> Result<impl ExactSizeIterator<Item = Piece<'_>>> {
         self.read()?;
         let vocab = self.tokenizer.vocab_size();

@@ -1,8 +1,7 @@
 //! Turns logits into one id: the settings and the pick. Knows nothing of models or text; which
 //! candidates may be picked is decided in `filters`.
 
-use anyhow::{Result, bail, ensure};
-
+use crate::error::{Error, Result, ensure};
 use crate::generate::filters::{self, Candidate};
 
 /// How freely to choose. The settings apply in the order in which they stand here.
@@ -32,21 +31,27 @@ impl SamplingConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// A setting outside its range, each with the range.
+    /// [`Error::Setting`] for one outside its range.
     pub fn validate(&self) -> Result<()> {
         ensure!(
             self.temperature.is_finite() && (0.0..=100.0).contains(&self.temperature),
-            "--temperature is {}: give a number from 0 (always the likeliest) to 100; 0.8 is usual",
-            self.temperature
+            Error::out_of_range(
+                "temperature",
+                self.temperature,
+                "give a number from 0 (always the likeliest) to 100; 0.8 is usual"
+            )
         );
         ensure!(
             self.top_k != Some(0),
-            "--top-k is 0: give a number from 1, or leave it out for no limit"
+            Error::out_of_range("top_k", 0, "give a number from 1, or leave it out for no limit")
         );
         ensure!(
             self.top_p > 0.0 && self.top_p <= 1.0,
-            "--top-p is {}: give a number above 0 and at most 1 (1 is no limit)",
-            self.top_p
+            Error::out_of_range(
+                "top_p",
+                self.top_p,
+                "give a number above 0 and at most 1 (1 is no limit)"
+            )
         );
         Ok(())
     }
@@ -65,20 +70,22 @@ impl Sampler {
     /// `config` is taken as valid, see [`SamplingConfig::validate`].
     ///
     /// # Errors
-    /// A NaN or +∞ among the logits, or none that can be picked.
+    /// [`Error::Logits`] for a NaN or +∞ among the logits, or none that can be picked.
     pub fn pick(&mut self, config: &SamplingConfig, logits: &[f32], uniform: f32) -> Result<u32> {
         let mut likeliest: Option<(u32, f32)> = None;
         for (id, &logit) in (0u32..).zip(logits) {
             ensure!(
                 !logit.is_nan() && logit != f32::INFINITY,
-                "the model's score of id {id} is {logit}: its weights are unusable, train it again"
+                Error::Logits(format!(
+                    "the model's score of id {id} is {logit}: its weights are unusable, train it again"
+                ))
             );
             if logit > likeliest.map_or(f32::NEG_INFINITY, |(_, best)| best) {
                 likeliest = Some((id, logit));
             }
         }
         let Some((likeliest, largest)) = likeliest else {
-            bail!("every id is excluded: there is nothing to pick");
+            return Err(Error::Logits("every id is excluded: there is nothing to pick".into()));
         };
         if config.temperature == 0.0 {
             return Ok(likeliest);

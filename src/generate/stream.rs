@@ -3,8 +3,7 @@
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
-
+use crate::error::{Error, Result, ensure};
 use crate::generate::generator::Generator;
 use crate::generate::request::{FinishReason, Request};
 use crate::model::PackedNetwork;
@@ -25,8 +24,8 @@ pub struct Sample {
 /// The text of one request, as it is written.
 ///
 /// # Errors
-/// Settings outside their range, a prompt id outside the vocabulary, or a tokenizer that is not the
-/// network's.
+/// Those of [`Generator::new`] and [`Generator::join`]; the pieces can be those of
+/// [`Generator::advance`].
 pub fn stream(
     network: &PackedNetwork,
     tokenizer: impl Into<Arc<Tokenizer>>,
@@ -84,7 +83,8 @@ impl FusedIterator for TextStream {}
 /// `request.stream + i` of the seed.
 ///
 /// # Errors
-/// As [`stream`]; a `count` outside 1 to [`MAX_SAMPLES`].
+/// Those of [`Generator::new`], [`Generator::join`] and [`Generator::advance`]; [`Error::Setting`] for a
+/// `count` outside 1 to [`MAX_SAMPLES`].
 pub fn samples(
     network: &PackedNetwork,
     tokenizer: impl Into<Arc<Tokenizer>>,
@@ -93,7 +93,7 @@ pub fn samples(
 ) -> Result<Vec<Sample>> {
     ensure!(
         (1..=MAX_SAMPLES).contains(&count),
-        "--num is {count}: give a number from 1 to {MAX_SAMPLES}"
+        Error::out_of_range("samples", count, format!("give a number from 1 to {MAX_SAMPLES}"))
     );
     let mut generator = Generator::new(network.clone(), tokenizer)?;
     let rows = generator.join_many(request, count)?;
