@@ -2,7 +2,7 @@
 //! step and a sampled character consist of, fast on a CPU in float32.
 //!
 //! Every function gives the same result, to the bit, for any number of threads. Another instruction
-//! set gives other last bits: AVX-512, AVX2 and plain Rust round in different places.
+//! set gives other last bits: AVX-512, AVX2, NEON and plain Rust round in different places.
 //!
 //! Training calls [`Window`], a whole network over a window without candle's graph. Whoever builds a
 //! network of their own of these layers calls [`RecurrentLayer`] and [`readout_loss`], which are
