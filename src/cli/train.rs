@@ -9,7 +9,7 @@ use candle_core::Device;
 use clap::Args;
 
 use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
-use crate::cli::args::{checked, wrong};
+use crate::cli::args::wrong;
 use crate::cli::errors::with_flags;
 use crate::cli::output::{Outcome, bits, emit, grouped};
 use crate::cli::progress::Progress;
@@ -63,7 +63,6 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<Trainer> {
     let device = &device::open(&settings.device)?;
     let mut job = settings.job();
     job.validate()?;
-    checked(job.train.precision.ensure_supported())?;
     let corpus = job.data.read_corpus()?;
     let out = settings
         .out
