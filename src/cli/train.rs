@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
-use crate::cli::args::{checked, wrong};
+use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
@@ -65,7 +65,6 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
     let mut job = settings.job();
     target.ensure_precision(job.train.precision)?;
     job.validate()?;
-    checked(job.train.precision.ensure_supported())?;
     let corpus = job.data.read_corpus()?;
     let out = settings
         .out

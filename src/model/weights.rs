@@ -9,13 +9,13 @@ use crate::model::config::{EMBEDDING, ModelConfig, READOUT_BIAS, READOUT_WEIGHT}
 /// A network's weights. Tensors are handles: a clone copies no numbers.
 #[derive(Clone, Debug)]
 pub struct NetworkWeights {
-    /// [V, E]
+    /// `[V, E]`
     pub embedding: Tensor,
     /// From the lowest to the highest.
     pub layers: Vec<LayerWeights>,
-    /// [V, H]; the embedding where the weights are tied
+    /// `[V, H]`; the embedding where the weights are tied
     pub readout_weight: Tensor,
-    /// [V]
+    /// `[V]`
     pub readout_bias: Tensor,
 }
 

@@ -81,7 +81,7 @@ impl TrainConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// [`Error::Setting`] for the first setting outside its range.
+    /// [`Error::Setting`] for the first setting outside its range, and for bf16 on a processor without it.
     pub fn validate(&self) -> Result<()> {
         ensure!(
             (1..=65536).contains(&self.batch),
@@ -119,6 +119,13 @@ impl TrainConfig {
         ensure!(
             self.clip.is_finite() && self.clip >= 0.0,
             Error::out_of_range("clip", self.clip, "give a number above 0, or 0 for no clipping")
+        );
+        ensure!(
+            self.precision != Precision::Bf16 || Precision::bf16_supported(),
+            Error::setting(
+                "precision",
+                "`precision` bf16 needs a processor with AVX512_BF16, and this one has none: leave it out"
+            )
         );
         Ok(())
     }

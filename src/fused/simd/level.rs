@@ -28,11 +28,10 @@ pub enum Precision {
 impl Precision {
     /// # Errors
     /// bf16 on a processor without AVX512_BF16.
-    pub fn ensure_supported(self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            self == Self::F32 || Self::bf16_supported(),
-            "--precision bf16 needs a processor with AVX512_BF16, and this one has none: leave it out"
-        );
+    pub fn ensure_supported(self) -> Result<()> {
+        if self == Self::Bf16 && !Self::bf16_supported() {
+            bail!("bf16 needs a processor with AVX512_BF16, and this one has none: use f32");
+        }
         Ok(())
     }
 
