@@ -5,6 +5,7 @@ use crate::fused::gemm::panels::{Order, Panels};
 use crate::fused::gemm::product::{Accumulate, linear, matmul};
 use crate::fused::gemm::reduce::column_sums;
 use crate::fused::gemm::transposed::MatmulTn;
+use crate::fused::parallel;
 use crate::fused::simd::activations::exp;
 use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
 use crate::fused::simd::level::Level;
@@ -13,7 +14,6 @@ use crate::fused::tensors::{self, floats};
 use crate::fused::workspace::Buffers;
 use candle_core::{Result, Tensor, bail};
 use pulp::Simd;
-use rayon::prelude::*;
 
 /// The readout of a window, on plain slices.
 pub struct Readout {
@@ -102,11 +102,8 @@ impl Readout {
         buffers.input_weights.pack(self.level, &weight, Order::ColumnMajor, h, v);
         let panels = &buffers.input_weights;
         let (grad, nats) = buffers.gates.resized(rows * (v + 1)).split_at_mut(rows * v);
-        let blocks = grad
-            .par_chunks_mut(64 * v)
-            .zip(nats.par_chunks_mut(64))
-            .zip(self.targets.par_chunks(64));
-        blocks.enumerate().for_each(|(i, ((grad, nats), targets))| {
+        let blocks = grad.chunks_mut(64 * v).zip(nats.chunks_mut(64)).zip(self.targets.chunks(64));
+        parallel::for_items(blocks.enumerate(), |(i, ((grad, nats), targets))| {
             let hidden = MatRef::new(&hidden[i * 64 * h..], h);
             let share = 1.0 / rows as f32;
             self.level.run(Block { hidden, panels, bias: &bias, targets, share, grad, nats });
@@ -125,7 +122,9 @@ impl Readout {
         let (h, v, rows) = (self.h, self.v, self.targets.len());
         let grad = &mut buffers.gates[..rows * v];
         if scale != 1.0 {
-            grad.par_iter_mut().for_each(|g| *g *= scale);
+            parallel::for_items(grad.chunks_mut(64 * v), |grad| {
+                grad.iter_mut().for_each(|g| *g *= scale);
+            });
         }
         let weight = floats(&self.parameters[0])?;
         buffers.input_weights.pack(self.level, &weight, Order::RowMajor, v, h);

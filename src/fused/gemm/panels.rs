@@ -1,10 +1,10 @@
 //! A matrix laid out in panels of columns, in the order in which the product reads it.
 
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::tile::prefetch;
-use rayon::prelude::*;
 
 /// A matrix B `[k, n]` laid out for the product: panels of NR columns, `[panel][word][NR]`, the last
 /// one filled up with zeros. A word is one value of k, or two in bfloat16, the last of an odd k paired
@@ -39,12 +39,16 @@ impl Panels {
         if data.is_empty() {
             return;
         }
-        data.par_chunks_mut(panel_len)
-            .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
-            .enumerate()
-            .for_each(|(p, out)| {
+        let panels = data.len() / panel_len;
+        let tasks = match data.len() {
+            ..PACKED_AT_LEAST => 1,
+            _ => parallel::tasks(panels, PACKED_AT_LEAST.div_ceil(panel_len)),
+        };
+        parallel::for_items(parallel::shares(data, panel_len, tasks), |(range, out)| {
+            for (p, out) in range.zip(out.chunks_exact_mut(panel_len)) {
                 level.run(Pack { source, order, k, n, first: p * width, out });
-            });
+            }
+        });
     }
 }
 

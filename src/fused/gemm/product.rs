@@ -18,11 +18,11 @@
 #![allow(unsafe_code)]
 
 use crate::fused::gemm::panels::Panels;
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatMut, MatRef};
 use crate::fused::simd::tile::Tile;
-use rayon::prelude::*;
 
 /// Words of k between two updates of C: that many rows of a panel of 48 columns take 96 KiB of cache.
 pub const KC: usize = 512;
@@ -129,7 +129,7 @@ pub fn linear(level: Level, x: &[f32], b: &Panels, bias: Option<&[f32]>, out: &m
         return;
     }
     // 64 rows of x, 64 of the result and one panel fit the second-level cache.
-    out.par_chunks_mut(64 * n).enumerate().for_each(|(chunk, out)| {
+    parallel::for_items(out.chunks_mut(64 * n).enumerate(), |(chunk, out)| {
         let x = MatRef::new(&x[chunk * 64 * k..], k);
         level.run(Linear { x, b, bias, out });
     });

@@ -2,11 +2,11 @@
 
 #![allow(unsafe_code)]
 
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::Shared;
 use pulp::Simd;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// `sums[v] = Σ rows[k]` over the k with `ids[k] = v`: rows `[k, width]`, sums `[V, width]`. In
@@ -19,13 +19,13 @@ pub fn scatter_add(level: Level, ids: &[u32], rows: &[f32], width: usize, sums: 
     if width == 0 {
         return;
     }
-    sums.par_chunks_mut(width).for_each(|row| row.fill(0.0));
+    parallel::for_items(sums.chunks_mut(width), |row| row.fill(0.0));
     assert!(
         rows.len() >= ids.len() * width
             && ids.iter().all(|&id| (id as usize + 1) * width <= sums.len())
     );
     let sums = Shared::new(sums);
-    (0..width.div_ceil(COLUMNS)).into_par_iter().for_each(|chunk| {
+    parallel::for_each(width.div_ceil(COLUMNS), |chunk| {
         let columns = chunk * COLUMNS..width.min((chunk + 1) * COLUMNS);
         level.run(ScatterColumns { ids, rows, width, columns, sums });
     });

@@ -18,11 +18,11 @@
 #![allow(unsafe_code)]
 
 use crate::fused::gemm::product::KC;
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatRef, Shared};
 use crate::fused::simd::tile::{Tile, prefetch};
-use rayon::prelude::*;
 use std::{cell::RefCell, ops::Range};
 
 /// Rows of C that one task computes, at most: its strips of one block and its rows of C stay in the
@@ -85,7 +85,7 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
         let block_len = self.n.div_ceil(width) * KC * width;
         let packed = Shared::new(packed.resized(blocks.len() * block_len));
         let groups = KC / PACKED_WORDS;
-        (0..blocks.len() * groups).into_par_iter().for_each(|i| {
+        parallel::for_each(blocks.len() * groups, |i| {
             let (block, group) = (i / groups, i % groups);
             self.level.run(PackWords {
                 product: self,
@@ -102,10 +102,9 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
         // Each thread gets as many tasks as the others, and the tasks are of nearly equal length.
         let tile = self.level.tile_rows();
         let strips = self.m.div_ceil(tile);
-        let tasks =
-            self.m.div_ceil(ROWS).next_multiple_of(rayon::current_num_threads()).min(strips);
+        let tasks = self.m.div_ceil(ROWS).next_multiple_of(parallel::threads()).min(strips);
         let out = Shared::new(out);
-        (0..tasks).into_par_iter().for_each(|i| {
+        parallel::for_each(tasks, |i| {
             let row = |i: usize| self.m.min(i * strips / tasks * tile);
             let (first, end) = (row(i), row(i + 1));
             // SAFETY: the tasks' rows are inside and do not overlap.

@@ -7,13 +7,13 @@
 #![allow(unsafe_code)]
 
 use crate::fused::gemm::panels::Panels;
+use crate::fused::parallel;
 use crate::fused::rnn::cells::step::{Backward, BiasHh, CellStep, Forward, Step};
 use crate::fused::rnn::cells::{Cell, with_cell};
 use crate::fused::rnn::sizes::Sizes;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, Shared};
-use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// What the workers of one pass share.
@@ -260,8 +260,8 @@ pub fn backward(cell: Cell, level: Level, backward: &BackwardPass) {
 
 /// Calls `work(first, rows)` for a block of rows of the batch on each thread, whole tiles each.
 fn for_blocks(level: Level, batch: usize, work: impl Fn(usize, usize) + Sync) {
-    let rows = batch.div_ceil(rayon::current_num_threads()).next_multiple_of(level.tile_rows());
-    (0..batch.div_ceil(rows)).into_par_iter().for_each(|block| {
+    let rows = batch.div_ceil(parallel::threads()).next_multiple_of(level.tile_rows());
+    parallel::for_each(batch.div_ceil(rows), |block| {
         let first = block * rows;
         work(first, rows.min(batch - first));
     });
