@@ -42,7 +42,8 @@ impl Step {
         for counted in (0..steps).map(|step| step > 0) {
             let ids = random_ids(shape.1, shape.0, &mut rng)?;
             let targets = random_ids(shape.1, shape.0, &mut rng)?;
-            let (result, sections, outside) = record(threads, || step.run_here(&ids, &targets));
+            let (result, sections, outside) =
+                record(threads, processor_time, || step.run_here(&ids, &targets));
             result?;
             if counted {
                 runs.push(sections);
@@ -63,7 +64,8 @@ impl Step {
     }
 
     fn starts(&self) -> Duration {
-        SECTION_START * self.sections.len() as u32 * self.threads.ilog2()
+        let sections = self.sections.iter().filter(|section| section.tasks.len() > 1).count();
+        SECTION_START * sections as u32 * self.threads.ilog2()
     }
 
     /// What its threads lose in a section by waiting for the longest of them.
@@ -81,6 +83,22 @@ impl Step {
 /// A step is often interrupted on a busy machine, a task seldom in all steps.
 fn shortest(times: Vec<Duration>) -> Duration {
     times.into_iter().min().unwrap_or_default()
+}
+
+/// Processor time of this thread: what other programs take meanwhile does not count.
+#[cfg(target_os = "linux")]
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time`, which outlives it.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Time since the first call.
+#[cfg(not(target_os = "linux"))]
+fn processor_time() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
 }
 
 /// Prints the table, and the sections that lose most on the most threads.

@@ -104,13 +104,12 @@ impl InplaceOp2 for Update<'_> {
         let (beta1, beta2) = (s.beta1 as f32, s.beta2 as f32);
         let (rest1, rest2) = ((1.0 - s.beta1) as f32, (1.0 - s.beta2) as f32);
         let (eps, scale) = (s.eps as f32, s.grad_scale as f32);
-        let blocks = param[start..end]
-            .chunks_mut(BLOCK)
-            .zip(grad.chunks(BLOCK))
-            .zip(first.chunks_mut(BLOCK).zip(second.chunks_mut(BLOCK)));
-        parallel::for_items(blocks, |((param, grad), (first, second))| {
+        let tasks = parallel::tasks(grad.len(), BLOCK / 4..=BLOCK);
+        let blocks = parallel::shares(&mut param[start..end], 1, tasks)
+            .zip(parallel::shares(first, 1, tasks).zip(parallel::shares(second, 1, tasks)));
+        parallel::for_items(blocks, |((range, param), ((_, first), (_, second)))| {
             for ((p, g), (m, v)) in
-                param.iter_mut().zip(grad).zip(first.iter_mut().zip(second.iter_mut()))
+                param.iter_mut().zip(&grad[range]).zip(first.iter_mut().zip(second.iter_mut()))
             {
                 let g = g * scale;
                 *m = beta1 * *m + rest1 * g;

@@ -8,21 +8,22 @@
 
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Threads that the tasks of a section are spread over.
 pub fn threads() -> usize {
-    RECORDED_THREADS.get().unwrap_or_else(rayon::current_num_threads)
+    RECORDER.get().map_or_else(rayon::current_num_threads, |recorder| recorder.threads)
 }
 
 /// Calls `task` with each of `0..tasks`.
 #[track_caller]
 pub fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
-    match RECORDED_THREADS.get() {
+    match RECORDER.get() {
+        None if tasks < 2 => (0..tasks).for_each(task),
         None => (0..tasks).into_par_iter().for_each(task),
-        Some(_) => time_tasks(Location::caller(), 0..tasks, task),
+        Some(recorder) => recorder.run(Location::caller(), 0..tasks, task),
     }
 }
 
@@ -30,16 +31,23 @@ pub fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
 /// they are listed first.
 #[track_caller]
 pub fn for_items<T: Send>(items: impl IntoIterator<Item = T>, task: impl Fn(T) + Sync + Send) {
-    match RECORDED_THREADS.get() {
-        None => items.into_iter().collect::<Vec<_>>().into_par_iter().for_each(task),
-        Some(_) => time_tasks(Location::caller(), items, task),
+    match RECORDER.get() {
+        None => {
+            let items: Vec<T> = items.into_iter().collect();
+            match items.len() {
+                ..2 => items.into_iter().for_each(task),
+                _ => items.into_par_iter().for_each(task),
+            }
+        }
+        Some(recorder) => recorder.run(Location::caller(), items, task),
     }
 }
 
-/// How many tasks to cut `len` units of work into: of at most `most` units each, as many for each
-/// thread, and none empty.
-pub fn tasks(len: usize, most: usize) -> usize {
-    len.div_ceil(most).next_multiple_of(threads()).min(len)
+/// How many tasks to cut `len` units of work into: tasks of about as many units as `units` allows, at
+/// most its end, and the same number for every thread where its start allows that.
+pub fn tasks(len: usize, units: RangeInclusive<usize>) -> usize {
+    let (least, most) = units.into_inner();
+    len.div_ceil(most).next_multiple_of(threads()).min(len.div_ceil(least))
 }
 
 /// The units of task `i` where `len` units are cut into `tasks`: no task has more than one unit more
@@ -66,8 +74,8 @@ pub fn shares<T>(
 }
 
 thread_local! {
-    /// What [`threads`] answers, where this thread records.
-    static RECORDED_THREADS: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Where this thread records.
+    static RECORDER: Cell<Option<Recorder>> = const { Cell::new(None) };
     static SECTIONS: RefCell<Vec<Section>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -95,43 +103,58 @@ impl Section {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Recorder {
+    /// What [`threads`] answers.
+    threads: usize,
+    clock: fn() -> Duration,
+}
+
+impl Recorder {
+    /// Runs a section's tasks on this thread and notes how long each took.
+    fn run<T>(
+        self,
+        place: &'static Location<'static>,
+        items: impl IntoIterator<Item = T>,
+        task: impl Fn(T),
+    ) {
+        let start = (self.clock)();
+        let mut tasks = Vec::new();
+        for item in items {
+            let start = (self.clock)();
+            task(item);
+            tasks.push((self.clock)() - start);
+        }
+        let wall = (self.clock)() - start;
+        SECTIONS.with_borrow_mut(|sections| sections.push(Section { place, tasks, wall }));
+    }
+}
+
 /// Runs `work` on this thread as if there were `threads`: the work is cut as for so many, and the
 /// tasks of a section run one after another. Returns also the sections, and the time outside of them.
-pub fn record<R>(threads: usize, work: impl FnOnce() -> R) -> (R, Vec<Section>, Duration) {
+/// `clock` tells the time since any fixed moment.
+pub fn record<R>(
+    threads: usize,
+    clock: fn() -> Duration,
+    work: impl FnOnce() -> R,
+) -> (R, Vec<Section>, Duration) {
     /// Also where `work` panics.
     struct Stop;
     impl Drop for Stop {
         fn drop(&mut self) {
-            RECORDED_THREADS.set(None);
+            RECORDER.set(None);
         }
     }
     SECTIONS.take();
     let stop = Stop;
-    RECORDED_THREADS.set(Some(threads));
-    let start = Instant::now();
+    RECORDER.set(Some(Recorder { threads, clock }));
+    let start = clock();
     let result = work();
-    let wall = start.elapsed();
+    let wall = clock() - start;
     drop(stop);
     let sections = SECTIONS.take();
     let inside = sections.iter().map(|section| section.wall).sum();
     (result, sections, wall.saturating_sub(inside))
-}
-
-/// Runs a section's tasks on this thread and notes how long each took.
-fn time_tasks<T>(
-    place: &'static Location<'static>,
-    items: impl IntoIterator<Item = T>,
-    task: impl Fn(T),
-) {
-    let start = Instant::now();
-    let mut tasks = Vec::new();
-    for item in items {
-        let start = Instant::now();
-        task(item);
-        tasks.push(start.elapsed());
-    }
-    let wall = start.elapsed();
-    SECTIONS.with_borrow_mut(|sections| sections.push(Section { place, tasks, wall }));
 }
 
 #[cfg(test)]
@@ -184,23 +207,30 @@ mod tests {
 
     #[test]
     fn every_thread_gets_as_many_tasks() {
-        let counts = |threads| record(threads, || [32, 1000, 5, 0].map(|len| tasks(len, 64))).0;
+        let counts = |threads| {
+            record(threads, || Duration::ZERO, || [32, 1000, 5, 0].map(|len| tasks(len, 2..=64))).0
+        };
         assert_eq!(counts(1), [1, 16, 1, 0]);
         assert_eq!(counts(3), [3, 18, 3, 0]);
-        assert_eq!(counts(8), [8, 16, 5, 0]);
+        assert_eq!(counts(8), [8, 16, 3, 0]);
     }
 
     #[test]
     fn a_recording_has_every_section_and_ends_with_the_work() {
-        let ((), sections, _) = record(5, || {
-            for_each(threads(), |_| {});
-            for_items([1, 2], |_| {});
-        });
+        let ((), sections, _) = record(
+            5,
+            || Duration::ZERO,
+            || {
+                for_each(threads(), |_| {});
+                for_items([1, 2], |_| {});
+            },
+        );
         let counts: Vec<_> = sections.iter().map(|section| section.tasks.len()).collect();
         assert_eq!(counts, [5, 2]);
         assert!(sections[0].place.line() + 1 == sections[1].place.line());
         assert_eq!(threads(), rayon::current_num_threads());
-        let panics = std::panic::catch_unwind(|| record(5, || panic!("on purpose")));
-        assert!(panics.is_err() && RECORDED_THREADS.get().is_none());
+        let panics =
+            std::panic::catch_unwind(|| record(5, || Duration::ZERO, || panic!("on purpose")));
+        assert!(panics.is_err() && RECORDER.get().is_none());
     }
 }

@@ -41,6 +41,24 @@ thread_local! {
     static STRIPS: RefCell<Buffer> = RefCell::default();
 }
 
+/// A vector of zeros for a product, written by all threads: clearing the gradient of a large weight
+/// matrix on one thread takes long beside one of 16 threads' share of the product.
+pub fn zeros(len: usize) -> Vec<f32> {
+    const CHUNK: usize = 1 << 16;
+    if len <= CHUNK {
+        return vec![0.0; len];
+    }
+    let mut zeros = Vec::with_capacity(len);
+    parallel::for_items(zeros.spare_capacity_mut()[..len].chunks_mut(CHUNK), |chunk| {
+        chunk.iter_mut().for_each(|x| {
+            x.write(0.0);
+        });
+    });
+    // SAFETY: the capacity is at least `len`, and the section has written the first `len` elements.
+    unsafe { zeros.set_len(len) };
+    zeros
+}
+
 /// The product `Aᵀ · B` of A `[k, m]` and B `[k, n]`.
 pub struct MatmulTn<'a, B> {
     pub level: Level,
@@ -101,12 +119,10 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
     fn multiply(&self, blocks: &[KBlock], packed: &[f32], fresh: bool, out: &mut [f32]) {
         // Each thread gets as many tasks as the others, and the tasks are of nearly equal length.
         let tile = self.level.tile_rows();
-        let strips = self.m.div_ceil(tile);
-        let tasks = self.m.div_ceil(ROWS).next_multiple_of(parallel::threads()).min(strips);
+        let tasks = parallel::tasks(self.m, tile.div_ceil(2)..=ROWS);
         let out = Shared::new(out);
         parallel::for_each(tasks, |i| {
-            let row = |i: usize| self.m.min(i * strips / tasks * tile);
-            let (first, end) = (row(i), row(i + 1));
+            let Range { start: first, end } = parallel::share(self.m, tasks, i);
             // SAFETY: the tasks' rows are inside and do not overlap.
             let out = unsafe { out.part(first * self.n, (end - first) * self.n) };
             STRIPS.with_borrow_mut(|strips| {
