@@ -4,8 +4,10 @@
 //!     cargo run --release --example peer -- train --hidden 512 --layers 2 --batch 64 --seq-len 128
 //!     cargo run --release --example peer -- candle-nn (the same, by candle_nn::GRU and candle's AdamW)
 //!     cargo run --release --example peer -- floor (what the arithmetic of `train` takes at least)
+//!     cargo run --release --example peer -- cores (what `train` would take on up to 16 threads)
 //!     cargo run --release --example peer -- sample --hidden 512 --layers 2 --threads 1
 
+mod cores;
 mod work;
 
 use std::time::Instant;
@@ -47,6 +49,7 @@ enum Work {
     CandleNn,
     Sample,
     Floor,
+    Cores,
 }
 
 impl Args {
@@ -76,6 +79,7 @@ fn main() -> Result<()> {
         Work::CandleNn => candle_nn(&args),
         Work::Sample => sample(&args),
         Work::Floor => floor(&args),
+        Work::Cores => cores::print(args.cell, args.precision, args.steps),
     }
 }
 

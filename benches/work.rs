@@ -58,10 +58,11 @@ impl TrainStep {
 
     /// One step on `ids` and `targets`, [T, B] each, as a trainer does it.
     pub fn run(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
-        on_pool(|| self.run_on_pool(ids, targets))
+        on_pool(|| self.run_here(ids, targets))
     }
 
-    fn run_on_pool(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
+    /// The same on this thread, whose sections a pool may share.
+    pub fn run_here(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
         let Gradients { grads, .. } =
             self.network.gradients(ids, targets, &self.state, None, None)?;
         let norm = self.optimizer.gradient_norm(&grads)?;

@@ -1,6 +1,6 @@
 //! Dropout's masks, applied in parallel.
 
-use rayon::prelude::*;
+use crate::fused::parallel;
 
 /// Values that one task masks.
 const CHUNK: usize = 1 << 14;
@@ -25,19 +25,18 @@ impl Mask {
 
     /// `out = values ∘ mask`, each as long as the mask.
     pub fn write(&self, values: &[f32], out: &mut [f32]) {
-        out.par_chunks_mut(CHUNK)
-            .zip(values.par_chunks(CHUNK))
-            .zip(self.kept.par_chunks(CHUNK))
-            .for_each(|((out, values), kept)| {
-                for ((out, value), kept) in out.iter_mut().zip(values).zip(kept) {
-                    *out = value * self.factor(*kept);
-                }
-            });
+        let chunks = out.chunks_mut(CHUNK).zip(values.chunks(CHUNK)).zip(self.kept.chunks(CHUNK));
+        parallel::for_items(chunks, |((out, values), kept)| {
+            for ((out, value), kept) in out.iter_mut().zip(values).zip(kept) {
+                *out = value * self.factor(*kept);
+            }
+        });
     }
 
     /// `values = values ∘ mask`
     pub fn apply(&self, values: &mut [f32]) {
-        values.par_chunks_mut(CHUNK).zip(self.kept.par_chunks(CHUNK)).for_each(|(values, kept)| {
+        let chunks = values.chunks_mut(CHUNK).zip(self.kept.chunks(CHUNK));
+        parallel::for_items(chunks, |(values, kept)| {
             for (value, kept) in values.iter_mut().zip(kept) {
                 *value *= self.factor(*kept);
             }

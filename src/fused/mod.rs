@@ -28,6 +28,7 @@ mod gemm;
 mod inference;
 mod mask;
 mod optimizer;
+pub(crate) mod parallel;
 mod readout;
 mod rnn;
 mod simd;
@@ -44,6 +45,8 @@ pub use inference::packed::PackedNetwork;
 pub use inference::session::Session;
 pub use mask::Mask;
 pub use optimizer::{AdamWStep, adamw, squared_norm};
+#[doc(hidden)]
+pub use parallel::{Section, record};
 pub use rnn::cells::Cell;
 pub use rnn::sizes::Direction;
 pub use rnn::weights::LayerWeights;

@@ -1,9 +1,9 @@
 //! AdamW and the norm of a gradient, each in one pass over the memory.
 
+use crate::fused::parallel;
 use crate::fused::tensors;
 use crate::fused::tensors::floats;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
-use rayon::prelude::*;
 use std::sync::Mutex;
 
 /// Elements per task. Sums are per block, then over the blocks in order: a fixed order for any
@@ -30,7 +30,9 @@ pub fn squared_norm(grad: &Tensor) -> Result<f64> {
         }
         lanes.iter().sum::<f64>()
     };
-    let sums: Vec<f64> = grad.par_chunks(BLOCK).map(block_sum).collect();
+    let mut sums = vec![0.0; grad.len().div_ceil(BLOCK)];
+    let blocks = sums.iter_mut().zip(grad.chunks(BLOCK));
+    parallel::for_items(blocks, |(sum, block)| *sum = block_sum(block));
     Ok(sums.iter().sum())
 }
 
@@ -108,20 +110,19 @@ impl InplaceOp2 for Update<'_> {
         let (beta1, beta2) = (s.beta1 as f32, s.beta2 as f32);
         let (rest1, rest2) = ((1.0 - s.beta1) as f32, (1.0 - s.beta2) as f32);
         let (eps, scale) = (s.eps as f32, s.grad_scale as f32);
-        param[start..end]
-            .par_chunks_mut(BLOCK)
-            .zip(grad.par_chunks(BLOCK))
-            .zip(first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK)))
-            .for_each(|((param, grad), (first, second))| {
-                for ((p, g), (m, v)) in
-                    param.iter_mut().zip(grad).zip(first.iter_mut().zip(second.iter_mut()))
-                {
-                    let g = g * scale;
-                    *m = beta1 * *m + rest1 * g;
-                    *v = beta2 * *v + rest2 * (g * g);
-                    *p = *p * decay - step_size * *m / (v.sqrt() * correction2 + eps);
-                }
-            });
+        let tasks = parallel::tasks(grad.len(), BLOCK / 4..=BLOCK);
+        let blocks = parallel::shares(&mut param[start..end], 1, tasks)
+            .zip(parallel::shares(first, 1, tasks).zip(parallel::shares(second, 1, tasks)));
+        parallel::for_items(blocks, |((range, param), ((_, first), (_, second)))| {
+            for ((p, g), (m, v)) in
+                param.iter_mut().zip(&grad[range]).zip(first.iter_mut().zip(second.iter_mut()))
+            {
+                let g = g * scale;
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * (g * g);
+                *p = *p * decay - step_size * *m / (v.sqrt() * correction2 + eps);
+            }
+        });
         Ok(())
     }
 }

@@ -4,7 +4,8 @@
 use crate::fused::gemm::panels::{Order, Panels};
 use crate::fused::gemm::product::{Accumulate, linear, matmul};
 use crate::fused::gemm::reduce::column_sums;
-use crate::fused::gemm::transposed::MatmulTn;
+use crate::fused::gemm::transposed::{MatmulTn, zeros};
+use crate::fused::parallel;
 use crate::fused::simd::activations::exp;
 use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
 use crate::fused::simd::level::Level;
@@ -13,7 +14,6 @@ use crate::fused::tensors::{self, floats};
 use crate::fused::workspace::Buffers;
 use candle_core::{Result, Tensor, bail};
 use pulp::Simd;
-use rayon::prelude::*;
 
 /// The readout of a window, on plain slices.
 pub struct Readout {
@@ -102,12 +102,11 @@ impl Readout {
         buffers.input_weights.pack(self.level, &weight, Order::ColumnMajor, h, v);
         let panels = &buffers.input_weights;
         let (grad, nats) = buffers.gates.resized(rows * (v + 1)).split_at_mut(rows * v);
-        let blocks = grad
-            .par_chunks_mut(64 * v)
-            .zip(nats.par_chunks_mut(64))
-            .zip(self.targets.par_chunks(64));
-        blocks.enumerate().for_each(|(i, ((grad, nats), targets))| {
-            let hidden = MatRef::new(&hidden[i * 64 * h..], h);
+        let tasks = parallel::tasks(rows, 1..=64);
+        let blocks = parallel::shares(grad, v, tasks).zip(parallel::shares(nats, 1, tasks));
+        parallel::for_items(blocks, |((block, grad), (_, nats))| {
+            let hidden = MatRef::new(&hidden[block.start * h..], h);
+            let targets = &self.targets[block];
             let share = 1.0 / rows as f32;
             self.level.run(Block { hidden, panels, bias: &bias, targets, share, grad, nats });
         });
@@ -125,12 +124,14 @@ impl Readout {
         let (h, v, rows) = (self.h, self.v, self.targets.len());
         let grad = &mut buffers.gates[..rows * v];
         if scale != 1.0 {
-            grad.par_iter_mut().for_each(|g| *g *= scale);
+            parallel::for_items(grad.chunks_mut(64 * v), |grad| {
+                grad.iter_mut().for_each(|g| *g *= scale);
+            });
         }
         let weight = floats(&self.parameters[0])?;
         buffers.input_weights.pack(self.level, &weight, Order::RowMajor, v, h);
         linear(self.level, grad, &buffers.input_weights, None, grad_hidden);
-        let mut grad_weight = vec![0.0; v * h];
+        let mut grad_weight = zeros(v * h);
         let row = |row: usize| &hidden[row * h..][..h];
         MatmulTn { level: self.level, a: MatRef::new(grad, v), m: v, b: row, n: h, k: rows }
             .write(&mut buffers.packed, &mut grad_weight);

@@ -6,9 +6,8 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, 
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use rayon::prelude::*;
 
-use crate::fused::Mask;
+use crate::fused::{Mask, parallel};
 
 /// The masks of one training step: a pure function of the seed, the step and the place.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +46,7 @@ impl Dropout {
         let threshold = (self.probability * 65536.0).round() as u16;
         let scale = (65536.0 / (65536.0 - f64::from(threshold))) as f32;
         let mut kept = vec![0u8; count];
-        kept.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, kept)| {
+        parallel::for_items(kept.chunks_mut(CHUNK).enumerate(), |(chunk, kept)| {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
             // Streams of one seed do not overlap; steps stay far below 2^48.
             rng.set_stream((place + 1) << 48 | self.step);

@@ -1,10 +1,10 @@
 //! A matrix laid out in panels of columns, in the order in which the product reads it.
 
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::tile::prefetch;
-use rayon::prelude::*;
 
 /// A matrix B `[k, n]` laid out for the product: panels of NR columns, `[panel][word][NR]`, the last
 /// one filled up with zeros. A word is one value of k, or two in bfloat16, the last of an odd k paired
@@ -39,25 +39,31 @@ impl Panels {
         if data.is_empty() {
             return;
         }
-        data.par_chunks_mut(panel_len)
-            .with_min_len((PACKED_AT_LEAST / panel_len).max(1))
-            .enumerate()
-            .for_each(|(p, out)| {
-                level.run(Pack { source, order, k, n, first: p * width, out });
-            });
+        let alone = data.len() < ALONE;
+        let parts = data.chunks_mut(panel_len).enumerate().flat_map(|(p, panel)| {
+            let parts = panel.chunks_mut(WORDS * width).enumerate();
+            parts.map(move |(part, out)| (p * width, part * WORDS, out))
+        });
+        let pack = |(first, word, out)| {
+            level.run(Pack { source, order, k, n, first, word, out });
+        };
+        if alone { parts.for_each(pack) } else { parallel::for_items(parts, pack) }
     }
 }
 
-/// Words that one task lays out at least: a thread takes longer to wake than to lay out fewer.
-const PACKED_AT_LEAST: usize = 32 * 1024;
+/// Words of a matrix that one thread lays out alone: sooner than another takes to come.
+const ALONE: usize = 32 * 1024;
+/// Words of k that one task lays out in a panel, so that few panels are enough for many threads.
+const WORDS: usize = 64;
 
-/// The task to lay out one panel of B: its columns from `first`.
+/// The task to lay out a part of one panel of B: its columns from `first`, and of k from `word`.
 struct Pack<'a> {
     source: &'a [f32],
     order: Order,
     k: usize,
     n: usize,
     first: usize,
+    word: usize,
     out: &'a mut [f32],
 }
 
@@ -66,12 +72,12 @@ impl Task for Pack<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { source, order, k, n, first, out } = self;
+        let Self { source, order, k, n, first, word, out } = self;
         let columns = I::NR.min(n - first);
         let zeros = vec![0.0; columns];
         match order {
             Order::RowMajor => {
-                for (word, out) in out.chunks_exact_mut(I::NR).enumerate() {
+                for (word, out) in (word..).zip(out.chunks_exact_mut(I::NR)) {
                     let (used, rest) = out.split_at_mut(columns);
                     let row = |i| match word * I::WORD + i {
                         row if row < k => &source[row * n + first..][..columns],
@@ -85,7 +91,7 @@ impl Task for Pack<'_> {
                 // A cache line of words of each column at a time.
                 let (mut scratch, step) = (Buffer::default(), 16 * I::WORD);
                 for (block, rows) in out.chunks_mut(16 * I::NR).enumerate() {
-                    let from = block * step;
+                    let from = word * I::WORD + block * step;
                     let lines = MatRef { data: &source[first * k + from..], stride: k };
                     let lines = isa.operand(lines, columns, step.min(k - from), &mut scratch);
                     for j in 0..columns {

@@ -18,11 +18,12 @@
 #![allow(unsafe_code)]
 
 use crate::fused::gemm::panels::Panels;
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatMut, MatRef};
 use crate::fused::simd::tile::Tile;
-use rayon::prelude::*;
+use std::ops::Range;
 
 /// Words of k between two updates of C: that many rows of a panel of 48 columns take 96 KiB of cache.
 pub const KC: usize = 512;
@@ -67,17 +68,20 @@ pub fn matmul<I: Isa>(
         a.data.len() >= (rows - 1) * a.stride + k
             && b.data.len() == n.div_ceil(I::NR) * words * I::NR
     );
+    // None much lower than another: a tile of one or two rows waits for its own sums.
+    let tiles = rows.div_ceil(I::MR);
     let a = isa.operand(a, rows, k, scratch);
     for (p, panel) in b.data.chunks_exact(words * I::NR).enumerate() {
         let first = p * I::NR;
         for from in (0..words).step_by(KC) {
-            for row in (0..rows).step_by(I::MR) {
-                // SAFETY: rows `row..row + MR`, cut at `rows`, of A and C are inside their slices
+            for i in 0..tiles {
+                let Range { start: row, end } = parallel::share(rows, tiles, i);
+                // SAFETY: rows `row..end` of A and C are inside their slices
                 // by the assertion; the panel has `words` rows of NR, of which the block takes
                 // `from..from + k`; only the first `n - first` columns of C are written.
                 unsafe {
                     isa.tile(
-                        I::MR.min(rows - row),
+                        end - row,
                         Tile {
                             a: a.data.as_ptr().add(row * a.stride + from),
                             a_row: a.stride,
@@ -129,8 +133,9 @@ pub fn linear(level: Level, x: &[f32], b: &Panels, bias: Option<&[f32]>, out: &m
         return;
     }
     // 64 rows of x, 64 of the result and one panel fit the second-level cache.
-    out.par_chunks_mut(64 * n).enumerate().for_each(|(chunk, out)| {
-        let x = MatRef::new(&x[chunk * 64 * k..], k);
+    let tasks = parallel::tasks(out.len() / n, 1..=64);
+    parallel::for_items(parallel::shares(out, n, tasks), |(rows, out)| {
+        let x = MatRef::new(&x[rows.start * k..], k);
         level.run(Linear { x, b, bias, out });
     });
 }

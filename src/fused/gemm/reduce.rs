@@ -2,12 +2,16 @@
 
 #![allow(unsafe_code)]
 
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::Shared;
 use pulp::Simd;
-use rayon::prelude::*;
 use std::ops::Range;
+
+/// Columns in a cache line, and lines of columns that one task sums at most.
+const LINE: usize = 16;
+const LINES: usize = 16;
 
 /// `sums[v] = Σ rows[k]` over the k with `ids[k] = v`: rows `[k, width]`, sums `[V, width]`. In
 /// parallel over the columns, so that each sum is added up from the first row to the last.
@@ -15,18 +19,20 @@ use std::ops::Range;
 /// # Panics
 /// If there are fewer rows than ids, or an id has no sum.
 pub fn scatter_add(level: Level, ids: &[u32], rows: &[f32], width: usize, sums: &mut [f32]) {
-    const COLUMNS: usize = 256;
     if width == 0 {
         return;
     }
-    sums.par_chunks_mut(width).for_each(|row| row.fill(0.0));
+    parallel::for_items(sums.chunks_mut(1 << 16), |sums| sums.fill(0.0));
     assert!(
         rows.len() >= ids.len() * width
             && ids.iter().all(|&id| (id as usize + 1) * width <= sums.len())
     );
     let sums = Shared::new(sums);
-    (0..width.div_ceil(COLUMNS)).into_par_iter().for_each(|chunk| {
-        let columns = chunk * COLUMNS..width.min((chunk + 1) * COLUMNS);
+    let lines = width.div_ceil(LINE);
+    let tasks = parallel::tasks(lines, 1..=LINES);
+    parallel::for_each(tasks, |i| {
+        let lines = parallel::share(lines, tasks, i);
+        let columns = lines.start * LINE..width.min(lines.end * LINE);
         level.run(ScatterColumns { ids, rows, width, columns, sums });
     });
 }
@@ -57,14 +63,22 @@ impl Task for ScatterColumns<'_> {
     }
 }
 
-/// Sums of the columns of `rows` `[k, width]`, each added up from the first row to the last.
+/// Sums of the columns of `rows` `[k, width]`, each added up from the first row to the last. In
+/// parallel over the columns.
 pub fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
+    /// Additions that one task makes at least.
+    const LEAST: usize = 16 * 1024;
     let mut sums = vec![0.0; width];
     if width == 0 {
         return sums;
     }
-    for row in rows.chunks_exact(width) {
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-    }
+    let least = LEAST.div_ceil(LINE * (rows.len() / width).max(1));
+    let tasks = parallel::tasks(width.div_ceil(LINE), least..=LINES.max(least));
+    parallel::for_items(parallel::shares(&mut sums, LINE, tasks), |(lines, sums)| {
+        let first = lines.start * LINE;
+        for row in rows.chunks_exact(width) {
+            sums.iter_mut().zip(&row[first..]).for_each(|(sum, x)| *sum += x);
+        }
+    });
     sums
 }

@@ -18,11 +18,11 @@
 #![allow(unsafe_code)]
 
 use crate::fused::gemm::product::KC;
+use crate::fused::parallel;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatRef, Shared};
 use crate::fused::simd::tile::{Tile, prefetch};
-use rayon::prelude::*;
 use std::{cell::RefCell, ops::Range};
 
 /// Rows of C that one task computes, at most: its strips of one block and its rows of C stay in the
@@ -39,6 +39,24 @@ const PREFETCH: usize = 16;
 thread_local! {
     /// Memory for the strips of a task, kept for the next one on this thread.
     static STRIPS: RefCell<Buffer> = RefCell::default();
+}
+
+/// A vector of zeros for a product, written by all threads: clearing the gradient of a large weight
+/// matrix on one thread takes long beside one of 16 threads' share of the product.
+pub fn zeros(len: usize) -> Vec<f32> {
+    const CHUNK: usize = 1 << 16;
+    if len <= CHUNK {
+        return vec![0.0; len];
+    }
+    let mut zeros = Vec::with_capacity(len);
+    parallel::for_items(zeros.spare_capacity_mut()[..len].chunks_mut(CHUNK), |chunk| {
+        chunk.iter_mut().for_each(|x| {
+            x.write(0.0);
+        });
+    });
+    // SAFETY: the capacity is at least `len`, and the section has written the first `len` elements.
+    unsafe { zeros.set_len(len) };
+    zeros
 }
 
 /// The product `Aᵀ · B` of A `[k, m]` and B `[k, n]`.
@@ -85,7 +103,7 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
         let block_len = self.n.div_ceil(width) * KC * width;
         let packed = Shared::new(packed.resized(blocks.len() * block_len));
         let groups = KC / PACKED_WORDS;
-        (0..blocks.len() * groups).into_par_iter().for_each(|i| {
+        parallel::for_each(blocks.len() * groups, |i| {
             let (block, group) = (i / groups, i % groups);
             self.level.run(PackWords {
                 product: self,
@@ -101,13 +119,10 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
     fn multiply(&self, blocks: &[KBlock], packed: &[f32], fresh: bool, out: &mut [f32]) {
         // Each thread gets as many tasks as the others, and the tasks are of nearly equal length.
         let tile = self.level.tile_rows();
-        let strips = self.m.div_ceil(tile);
-        let tasks =
-            self.m.div_ceil(ROWS).next_multiple_of(rayon::current_num_threads()).min(strips);
+        let tasks = parallel::tasks(self.m, tile.div_ceil(2)..=ROWS);
         let out = Shared::new(out);
-        (0..tasks).into_par_iter().for_each(|i| {
-            let row = |i: usize| self.m.min(i * strips / tasks * tile);
-            let (first, end) = (row(i), row(i + 1));
+        parallel::for_each(tasks, |i| {
+            let Range { start: first, end } = parallel::share(self.m, tasks, i);
             // SAFETY: the tasks' rows are inside and do not overlap.
             let out = unsafe { out.part(first * self.n, (end - first) * self.n) };
             STRIPS.with_borrow_mut(|strips| {

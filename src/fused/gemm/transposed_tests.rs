@@ -1,7 +1,7 @@
 //! The transposed product against three plain loops, at sizes around every tile and block.
 
 use crate::fused::gemm::product::KC;
-use crate::fused::gemm::transposed::{DEPTH, MatmulTn, ROWS};
+use crate::fused::gemm::transposed::{DEPTH, MatmulTn, ROWS, zeros};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::testing::{around, integers, lanes, levels};
@@ -75,5 +75,13 @@ fn sums_of_integers_are_exact_for_any_number_of_threads() {
                 }
             }
         });
+    }
+}
+
+#[test]
+fn zeros_are_zeros_at_every_length() {
+    for len in [0, 1, (1 << 16) + 1, 300_000] {
+        let zeros = zeros(len);
+        assert!(zeros.len() == len && zeros.iter().all(|&x| x == 0.0), "{len}");
     }
 }

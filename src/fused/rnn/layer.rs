@@ -4,7 +4,7 @@
 use crate::fused::gemm::panels::Order;
 use crate::fused::gemm::product::linear;
 use crate::fused::gemm::reduce::{column_sums, scatter_add};
-use crate::fused::gemm::transposed::MatmulTn;
+use crate::fused::gemm::transposed::{MatmulTn, zeros};
 use crate::fused::rnn::cells::step::{BiasHh, CellStep, Left, Right};
 use crate::fused::rnn::cells::{Cell, with_cell};
 use crate::fused::rnn::recurrence::{self, BackwardPass, Pass};
@@ -186,7 +186,7 @@ impl Layer {
             }
             None => gates,
         };
-        let mut weight_ih = vec![0.0; width * i];
+        let mut weight_ih = zeros(width * i);
         MatmulTn {
             level,
             a: MatRef::new(grads, width),
@@ -222,15 +222,15 @@ impl Layer {
     ) -> Vec<f32> {
         let Sizes { b, h, gates: width, .. } = self.sizes;
         let (level, k) = (self.spec.level, self.sizes.positions());
-        let zeros = vec![0.0; h];
+        let reset = vec![0.0; h];
         let entering = |position: usize| match &self.resets {
-            Some(resets) if resets[position] != 0 => &zeros[..],
+            Some(resets) if resets[position] != 0 => &reset[..],
             _ => match self.sizes.before(position / b) {
                 None => &inputs.state[position % b * h..][..h],
                 Some(before) => &inputs.hidden[(before * b + position % b) * h..][..h],
             },
         };
-        let mut sum = vec![0.0; width * h];
+        let mut sum = zeros(width * h);
         let mut first = 0;
         for section in with_cell!(self.spec.cell, C => C::SECTIONS) {
             let m = section.blocks * h;

@@ -7,13 +7,13 @@
 #![allow(unsafe_code)]
 
 use crate::fused::gemm::panels::Panels;
+use crate::fused::parallel;
 use crate::fused::rnn::cells::step::{Backward, BiasHh, CellStep, Forward, Step};
 use crate::fused::rnn::cells::{Cell, with_cell};
 use crate::fused::rnn::sizes::Sizes;
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, Shared};
-use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// What the workers of one pass share.
@@ -246,23 +246,24 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
 
 /// Runs all T steps, each worker for its rows.
 pub fn forward(cell: Cell, level: Level, pass: &Pass) {
-    with_cell!(cell, C => for_blocks(level, pass.sizes.b, |first, rows| {
+    with_cell!(cell, C => for_blocks(pass.sizes.b, |first, rows| {
         level.run(ForwardBlock::<C> { pass, first, rows, cell: PhantomData });
     }));
 }
 
 /// Runs all T steps backwards, each worker for its rows.
 pub fn backward(cell: Cell, level: Level, backward: &BackwardPass) {
-    with_cell!(cell, C => for_blocks(level, backward.pass.sizes.b, |first, rows| {
+    with_cell!(cell, C => for_blocks(backward.pass.sizes.b, |first, rows| {
         level.run(BackwardBlock::<C> { backward, first, rows, cell: PhantomData });
     }));
 }
 
-/// Calls `work(first, rows)` for a block of rows of the batch on each thread, whole tiles each.
-fn for_blocks(level: Level, batch: usize, work: impl Fn(usize, usize) + Sync) {
-    let rows = batch.div_ceil(rayon::current_num_threads()).next_multiple_of(level.tile_rows());
-    (0..batch.div_ceil(rows)).into_par_iter().for_each(|block| {
-        let first = block * rows;
-        work(first, rows.min(batch - first));
+/// Calls `work(first, rows)` for a block of rows of the batch on each thread, none of which has more
+/// than one row more than another.
+fn for_blocks(batch: usize, work: impl Fn(usize, usize) + Sync + Send) {
+    let blocks = parallel::threads().min(batch);
+    parallel::for_each(blocks, |block| {
+        let rows = parallel::share(batch, blocks, block);
+        work(rows.start, rows.len());
     });
 }

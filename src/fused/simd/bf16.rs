@@ -52,7 +52,7 @@ impl Isa for Bf16 {
         self.0
     }
 
-    isa!(tile bf16, 3, self, [8, 4, 2, 1]);
+    isa!(tile bf16, 3, self, [8, 7, 6, 5, 4, 3, 2, 1]);
 
     #[inline(always)]
     fn pack_row<'a>(self, row: impl Fn(usize) -> &'a [f32], out: &mut [f32]) {

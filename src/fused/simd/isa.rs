@@ -103,14 +103,14 @@ macro_rules! isa {
 #[cfg(target_arch = "x86_64")]
 pub(crate) use isa;
 
-isa!(Scalar, portable, rows: [4, 2, 1], vectors: 8);
+isa!(Scalar, portable, rows: [4, 3, 2, 1], vectors: 8);
 // Of 32 registers 24 hold sums, 4 the panel's row and 1 the element of A.
 #[cfg(target_arch = "aarch64")]
-isa!(Neon, neon, rows: [6, 4, 2, 1], vectors: 4);
+isa!(Neon, neon, rows: [6, 5, 4, 3, 2, 1], vectors: 4);
 #[cfg(target_arch = "x86_64")]
-isa!(V3, avx2, rows: [6, 4, 2, 1], vectors: 2);
+isa!(V3, avx2, rows: [6, 5, 4, 3, 2, 1], vectors: 2);
 #[cfg(target_arch = "x86_64")]
-isa!(V4, avx512, rows: [8, 4, 2, 1], vectors: 3);
+isa!(V4, avx512, rows: [8, 7, 6, 5, 4, 3, 2, 1], vectors: 3);
 
 /// Runs a block for `0..len` in steps of one vector. `$first` is the first element of the step and
 /// `$count` how many it has: those of a vector, a constant, or fewer in the last step. A macro, because

@@ -153,7 +153,7 @@ impl Level {
         self.run(PanelWidth)
     }
 
-    /// Rows the product kernel takes at a time: batches split at multiples of it.
+    /// Rows of C that one tile has, at most.
     pub fn tile_rows(self) -> usize {
         self.run(TileRows)
     }

@@ -7,6 +7,7 @@ use crate::fused::tests::random;
 use crate::fused::*;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
+use std::time::Duration;
 
 #[test]
 fn cells_agree_with_tensor_ops_and_their_autograd() -> Result<()> {
@@ -147,6 +148,41 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// The work is cut as for so many threads, and runs on one.
+#[test]
+fn any_way_of_cutting_the_work_gives_the_same_bits() -> Result<()> {
+    let workspace = Workspace::default();
+    for (cell, b) in [(Cell::Gru, 32), (Cell::Lstm, 13), (Cell::GruResetAfter, 1), (Cell::Rnn, 7)] {
+        let case = Case::new(cell, [4, b, 50, 31], true, true);
+        for level in levels() {
+            let cut =
+                |threads| record(threads, || Duration::ZERO, || case.fused(level, &workspace)).0;
+            let one = cut(1)?;
+            for threads in 2..=17 {
+                assert!(cut(threads)? == one, "{level:?} {cell} B={b} for {threads} threads");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_thread_has_as_much_of_the_recurrence() -> Result<()> {
+    for (threads, b) in [(8, 32), (16, 64), (3, 32), (5, 4)] {
+        let case = Case::new(Cell::Gru, [2, b, 8, 3], false, false);
+        let workspace = Workspace::default();
+        let level = Level::choose(Precision::F32)?;
+        let (_, sections, _) = record(threads, || Duration::ZERO, || case.fused(level, &workspace));
+        let recurrence: Vec<_> = sections
+            .iter()
+            .filter(|section| section.place.file().ends_with("recurrence.rs"))
+            .map(|section| section.tasks.len())
+            .collect();
+        assert_eq!(recurrence, [threads.min(b); 2], "B={b}");
     }
     Ok(())
 }
