@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
