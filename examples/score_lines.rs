@@ -9,23 +9,22 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use chargru::Device;
 use chargru::checkpoint::Checkpoint;
 use chargru::evaluate::score_text;
-use chargru::text::{Corpus, ReadOptions};
+use chargru::text::Corpus;
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     chargru::runtime::prepare_process();
     let mut arguments = std::env::args().skip(1);
-    let file = arguments.next().context("name a text file")?;
+    let file = arguments.next().ok_or("name a text file")?;
     let folder = arguments.next().unwrap_or_else(|| "checkpoints/demo".into());
 
     let checkpoint = Checkpoint::open(Path::new(&folder), &Device::Cpu)?;
     let network = checkpoint.network(&Device::Cpu)?;
     let tokenizer = &checkpoint.tokenizer;
-    // Read as a training text is read: encoding and line ends.
-    let text = Corpus::read(&[file.into()], &ReadOptions::default())?.into_text();
+    // Encoding and line ends as in the text of the training.
+    let text = Corpus::read(&[file.into()], &checkpoint.config.corpus.read)?.into_text();
     let ids = tokenizer.encode(&text)?;
     let score = score_text(&network, tokenizer, &ids, false)?;
 

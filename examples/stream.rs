@@ -6,12 +6,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use chargru::Device;
 use chargru::checkpoint::Checkpoint;
 use chargru::generate::{Request, stream};
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     chargru::runtime::prepare_process();
     let mut arguments = std::env::args().skip(1);
     let folder: PathBuf = arguments.next().unwrap_or_else(|| "checkpoints/demo".into()).into();

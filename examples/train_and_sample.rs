@@ -6,7 +6,6 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::Result;
 use chargru::Device;
 use chargru::generate::{Request, samples};
 use chargru::text::Corpus;
@@ -18,8 +17,8 @@ and nobody asks it why.\n\
 The lamp is lit, the lamp burns down,\n\
 and morning is in the sky.\n";
 
-fn main() -> Result<()> {
-    // glibc's allocator, set for buffers of this size; nothing on other systems.
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Makes training faster on Linux; changes no result.
     chargru::runtime::prepare_process();
 
     let corpus = Corpus::from_text("verse", VERSE.repeat(20));
