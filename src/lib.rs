@@ -47,6 +47,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod data;
 mod error;

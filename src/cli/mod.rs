@@ -14,6 +14,7 @@ mod score;
 mod settings;
 mod signals;
 mod train;
+mod values;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// How the bytes of a corpus file become characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
     /// UTF-8; any other byte is an error
@@ -22,7 +22,7 @@ pub enum Encoding {
 }
 
 /// What happens to carriage returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Newlines {
     /// leave every character as it is
@@ -41,22 +41,36 @@ pub struct ReadOptions {
     pub newlines: Newlines,
 }
 
-impl fmt::Display for Encoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Encoding {
+    /// As the command line and the checkpoint write it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Utf8 => "utf8",
             Self::Latin1 => "latin1",
             Self::Lossy => "lossy",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Newlines {
+    /// As the command line and the checkpoint write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Lf => "lf",
+        }
     }
 }
 
 impl fmt::Display for Newlines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Keep => "keep",
-            Self::Lf => "lf",
-        })
+        f.pad(self.name())
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// What one id stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Units {
     /// one Unicode character
@@ -15,17 +15,24 @@ pub enum Units {
     Bytes,
 }
 
-impl fmt::Display for Units {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Units {
+    /// As the command line and the checkpoint write it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Chars => "chars",
             Self::Bytes => "bytes",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
 /// How a corpus is divided into documents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Documents {
     /// none: the corpus is one long text
@@ -37,12 +44,19 @@ pub enum Documents {
     Files,
 }
 
-impl fmt::Display for Documents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Documents {
+    /// As the command line and the checkpoint write it.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Off => "off",
             Self::Lines => "lines",
             Self::Files => "files",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }

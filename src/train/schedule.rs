@@ -1,9 +1,11 @@
 //! The learning rate: a pure function of the step and of the share of the run that is done.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate falls after the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// Half a cosine, down to a hundredth of the peak.
@@ -19,6 +21,15 @@ pub enum Schedule {
 const FLOOR: f64 = 0.01;
 
 impl Schedule {
+    /// As the command line and the checkpoint write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Linear => "linear",
+            Self::Constant => "constant",
+        }
+    }
+
     /// The rate for `step`, counted from 0, when the share `progress` (0 to 1) of the run is done.
     ///
     /// The first `warmup` steps rise linearly to the rate that the schedule gives.
@@ -32,6 +43,12 @@ impl Schedule {
         let rise = if step < warmup { (step + 1) as f64 / warmup as f64 } else { 1.0 };
         let floor = if self == Self::Constant { 1.0 } else { FLOOR };
         peak * rise * (floor + (1.0 - floor) * share)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

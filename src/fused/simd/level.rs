@@ -2,9 +2,9 @@
 
 use crate::fused::simd::isa::{Isa, Task};
 use candle_core::{Result, bail};
-use clap::ValueEnum;
 use pulp::{NullaryFnOnce, Scalar, Simd};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
@@ -15,7 +15,7 @@ use pulp::aarch64::Neon;
 use pulp::x86::{V3, V4};
 
 /// What the operands of the matrix products are rounded to. Weights, sums and all else are float32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// float32 throughout
@@ -26,6 +26,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// As the command line and the checkpoint write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// # Errors
     /// bf16 on a processor without AVX512_BF16.
     pub fn ensure_supported(self) -> Result<()> {
@@ -38,6 +46,12 @@ impl Precision {
     /// Whether this processor multiplies bfloat16 (AVX512_BF16).
     pub fn bf16_supported() -> bool {
         Level::choose(Self::Bf16).is_ok()
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::fused::rnn::cells::step::{BiasHh, CellStep};
@@ -20,7 +19,7 @@ pub use lstm::Lstm;
 pub use rnn::Rnn;
 
 /// Which recurrence a layer computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cell {
     /// Cho et al. 2014: the reset gate acts before the matrix product. Gates r, z, n
