@@ -10,4 +10,5 @@ mod reference_path;
 mod resume;
 mod session;
 mod support;
+mod training;
 mod wrong_input;

@@ -1,0 +1,142 @@
+//! Training from Rust: the callback that stops a run, the run that goes on, and the errors by kind.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use chargru::checkpoint::{Checkpoint, IfExists, RunFolder, read_metrics};
+use chargru::text::Corpus;
+use chargru::train::{Event, Job, SavedRun, StopReason, Trainer};
+use chargru::{Device, Error, Result, RunProblem};
+
+use crate::support::{TIDE, TestDir};
+
+fn corpus() -> Corpus {
+    Corpus::from_text("tide", TIDE.repeat(30))
+}
+
+/// 20 steps of a small network with an evaluation every five.
+fn job() -> Job {
+    let mut job = Job::small();
+    (job.model.hidden, job.model.embedding, job.model.dropout) = (16, 8, 0.2);
+    (job.train.batch, job.train.seq_len) = (4, 16);
+    (job.train.steps, job.train.eval_every) = (Some(20), Some(5));
+    job
+}
+
+fn trainer(root: &Path) -> Result<Trainer> {
+    let folder = RunFolder::create(root, IfExists::Refuse)?;
+    Ok(job().start(corpus(), &Device::Cpu)?.save_in(folder))
+}
+
+fn saved(root: &Path) -> Result<SavedRun> {
+    SavedRun::open(RunFolder::resume(root)?, &Device::Cpu)
+}
+
+fn last_weights(root: &Path) -> Vec<u8> {
+    std::fs::read(root.join("last/model.safetensors")).expect("weights")
+}
+
+#[test]
+fn a_break_stops_after_its_step_and_the_run_goes_on_to_the_same_weights() -> Result<()> {
+    let dir = TestDir::new();
+    let whole = dir.path("whole");
+    let summary = trainer(&whole)?.run(|_| ControlFlow::Continue(()))?;
+    assert_eq!((summary.reason, summary.step), (StopReason::Finished, 20));
+    // Step 10 has an evaluation due, step 7 has not.
+    for stop in [7, 10] {
+        let root = dir.path(&stop.to_string());
+        let mut evaluated = Vec::new();
+        let summary = trainer(&root)?.run(|event| match event {
+            Event::Step(report) if report.step == stop => ControlFlow::Break(()),
+            Event::Evaluated { metrics, .. } => {
+                evaluated.push(metrics.step);
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        })?;
+        assert_eq!((summary.reason, summary.step), (StopReason::Stopped, stop));
+        assert_eq!(evaluated, if stop == 10 { vec![5, 10] } else { vec![5] });
+
+        let mut rest = saved(&root)?.resume(corpus())?;
+        assert_eq!(rest.step(), stop);
+        let summary = rest.run(|_| ControlFlow::Continue(()))?;
+        assert_eq!((summary.reason, summary.step), (StopReason::Finished, 20));
+        assert!(last_weights(&root) == last_weights(&whole), "stopped at {stop}");
+        let losses = |root: &Path| -> Result<Vec<(u64, f64, Option<f64>)>> {
+            Ok(read_metrics(root)?.iter().map(|m| (m.step, m.train_loss, m.val_loss)).collect())
+        };
+        assert_eq!(losses(&root)?, losses(&whole)?);
+        assert_eq!(losses(&root)?.len(), 4);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_break_at_an_evaluation_stops_too() -> Result<()> {
+    let mut trainer = job().start(corpus(), &Device::Cpu)?;
+    let summary = trainer.run(|event| match event {
+        Event::Evaluated { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })?;
+    assert_eq!((summary.reason, summary.step), (StopReason::Stopped, 5));
+    Ok(())
+}
+
+#[test]
+fn a_setting_of_a_saved_run_can_be_changed_before_it_goes_on() -> Result<()> {
+    let dir = TestDir::new();
+    let root = dir.path("run");
+    trainer(&root)?.run(|_| ControlFlow::Continue(()))?;
+    let mut run = saved(&root)?;
+    run.train.steps = Some(23);
+    assert_eq!(run.resume(corpus())?.run(|_| ControlFlow::Continue(()))?.step, 23);
+    Ok(())
+}
+
+#[test]
+fn errors_tell_their_kind() -> Result<()> {
+    let dir = TestDir::new();
+    let root = dir.path("run");
+    let problem = |error: Error| match error {
+        Error::Run { path, problem } if path == root => problem,
+        error => panic!("{error:?}"),
+    };
+    assert_eq!(problem(RunFolder::resume(&root).err().expect("no run")), RunProblem::Missing);
+    let error = Checkpoint::open(&root, &Device::Cpu).err().expect("no checkpoint");
+    assert!(matches!(&error, Error::NoCheckpoint(path) if *path == root), "{error:?}");
+
+    let mut running = trainer(&root)?;
+    running.run(|_| ControlFlow::Break(()))?;
+    assert_eq!(problem(trainer(&root).err().expect("a run")), RunProblem::Exists);
+    assert_eq!(problem(RunFolder::resume(&root).err().expect("the lock")), RunProblem::Locked);
+    drop(running);
+    let other = saved(&root)?.resume(Corpus::from_text("tide", TIDE.repeat(31)));
+    let other = problem(other.err().expect("another text"));
+    let characters = corpus().text().chars().count();
+    let sha256 = corpus().fingerprint();
+    assert_eq!(other, RunProblem::OtherText { characters, sha256 });
+
+    let start = |job: Job, text: &str| {
+        job.start(Corpus::from_text("x", text), &Device::Cpu).err().expect("an error")
+    };
+    let mut wrong = job();
+    wrong.train.lr = -1.0;
+    let error = start(wrong, TIDE);
+    assert!(matches!(error, Error::Setting { name: "lr", .. }), "{error:?}");
+    assert!(error.to_string().starts_with("`lr` is -1: give"), "{error}");
+    let error = start(job(), "aaaa");
+    assert!(matches!(error, Error::Text(_)), "{error:?}");
+
+    let checkpoint = Checkpoint::open(&root, &Device::Cpu)?;
+    let new = Corpus::from_text("x", "the tide? ".repeat(50));
+    let error = job().fine_tune(new, &checkpoint, false, &Device::Cpu).err().expect("an error");
+    let Error::UnknownCharacters(unknown) = error else { panic!("{error:?}") };
+    assert_eq!(unknown.characters, ['?']);
+
+    std::fs::write(root.join("last/config.json"), "{").expect("written");
+    let error = Checkpoint::open(&root.join("last"), &Device::Cpu).err().expect("an error");
+    assert!(matches!(&error, Error::Checkpoint { path, .. } if path.ends_with("config.json")));
+    let source = std::error::Error::source(&error).expect("a cause");
+    assert!(source.downcast_ref::<serde_json::Error>().is_some(), "{source:?}");
+    Ok(())
+}
