@@ -28,7 +28,7 @@
 //! use chargru::text::Corpus;
 //! use chargru::train::Job;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn main() -> chargru::Result<()> {
 //! let corpus = Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(40));
 //! let mut job = Job::small();
 //! job.train.steps = Some(50);

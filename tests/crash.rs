@@ -1,4 +1,4 @@
-//! What a crash leaves can be read.
+//! After a crash the last complete checkpoint can be read, and the run goes on.
 
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The id that `uniform`, drawn uniformly from [0, 1), picks from `logits`, `[V]`.
+    /// The id that `uniform`, drawn uniformly from [0, 1), picks from `logits` `[V]`.
     ///
     /// A logit of -∞ is never picked. Among equal logits the lower id counts as the likelier.
     /// `config` is taken as valid, see [`SamplingConfig::validate`].
