@@ -30,6 +30,7 @@ values! {
                         opposite sense. Gates r, z, n",
         Lstm: "Hochreiter & Schmidhuber 1997, with a forget gate. Gates i, f, g, o",
         Rnn: "Elman 1990, with tanh",
+        MinGru: "Feng et al. 2024: gates of the input alone, no recurrent matrix. Gates z, n",
     }
     Schedule {
         Cosine: "Half a cosine, down to a hundredth of the peak",

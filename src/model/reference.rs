@@ -113,5 +113,12 @@ fn step(
             Ok(vec![(o * c.tanh()?)?, c])
         }
         Cell::Rnn => Ok(vec![(projected + recurrent(h)?)?.tanh()?]),
+        Cell::MinGru => {
+            let (z, a) = (sigmoid(&block(projected, 0, 1)?)?, block(projected, 1, 1)?);
+            // n = g(a): a + 0.5 where a >= 0, σ(a) elsewhere
+            let n = a.ge(0.0)?.where_cond(&(&a + 0.5)?, &sigmoid(&a)?)?;
+            // h' = (1 - z) h + z n
+            Ok(vec![((h + (&z * n)?)? - (z * h)?)?])
+        }
     }
 }

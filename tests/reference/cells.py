@@ -15,8 +15,8 @@ S is the number of vectors in a layer's state: 2 for the LSTM (h, then c), 1 els
               gradients of loss + sum(state * seed_state), so that the final state's gradient counts
               resets.<output>: the same with the resets applied, in every layer
 
-gru-reset-after, lstm and rnn are torch.nn.GRU, LSTM and RNN; `gru` (reset gate before the product) is not in PyTorch
-and is written out. The written-out cells must agree with torch.nn to 1e-12, and every gradient with finite differences.
+gru-reset-after, lstm and rnn are torch.nn.GRU, LSTM and RNN; `gru` (reset gate before the product) and `mingru` are not
+in PyTorch and are written out. The written-out cells must agree with torch.nn to 1e-12, and every gradient with finite differences.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from safetensors.torch import load_file, save_file
 V, E, H, L, T, B = 7, 5, 6, 2, 5, 3
 SEED = 7
 # Without bias_hh, and without weight_hh.
-NO_BIAS_HH, NO_WEIGHT_HH = {"gru"}, set()
-GATES = {"gru": 3, "gru-reset-after": 3, "lstm": 4, "rnn": 1}
+NO_BIAS_HH, NO_WEIGHT_HH = {"gru", "mingru"}, {"mingru"}
+GATES = {"gru": 3, "gru-reset-after": 3, "lstm": 4, "rnn": 1, "mingru": 2}
 LIBRARY = {"gru-reset-after": torch.nn.GRU, "lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}
 
 
@@ -74,6 +74,10 @@ def step(cell, x, state, weight_ih, bias_ih, weight_hh=None, bias_hh=None):
         r = torch.sigmoid(x_r + h @ w_r.T)
         z = torch.sigmoid(x_z + h @ w_z.T)
         n = torch.tanh(x_n + (r * h) @ w_n.T)
+        return torch.stack([(1 - z) * h + z * n])
+    if cell == "mingru":
+        x_z, a = from_x.chunk(2, 1)
+        z, n = torch.sigmoid(x_z), torch.where(a >= 0, a + 0.5, torch.sigmoid(a))
         return torch.stack([(1 - z) * h + z * n])
     from_h = h @ weight_hh.T + bias_hh
     if cell == "gru-reset-after":

@@ -50,11 +50,40 @@ class ChoGru(torch.nn.Module):
         return x, torch.stack(finals)
 
 
+class MinGru(torch.nn.Module):
+    """The cell `mingru` (Feng et al. 2024): gates and candidate of the input alone."""
+
+    def __init__(self, embedding, hidden, layers):
+        super().__init__()
+        self.layers = layers
+        for k in range(layers):
+            width = embedding if k == 0 else hidden
+            self.register_parameter(f"weight_ih_l{k}", torch.nn.Parameter(torch.empty(2 * hidden, width)))
+            self.register_parameter(f"bias_ih_l{k}", torch.nn.Parameter(torch.empty(2 * hidden)))
+
+    def forward(self, x):
+        """x [T, E] to the last layer's hidden sequence [T, H] and the final states [L, H]."""
+        finals = []
+        for k in range(self.layers):
+            z, a = torch.nn.functional.linear(
+                x, getattr(self, f"weight_ih_l{k}"), getattr(self, f"bias_ih_l{k}")
+            ).chunk(2, 1)
+            z, n = torch.sigmoid(z), torch.where(a >= 0, a + 0.5, torch.sigmoid(a))
+            h, hidden = torch.zeros_like(n[0]), []
+            for z_t, n_t in zip(z, n):
+                h = (1 - z_t) * h + z_t * n_t
+                hidden.append(h)
+            x = torch.stack(hidden)
+            finals.append(h)
+        return x, torch.stack(finals)
+
+
 RECURRENT = {
     "gru": ChoGru,
     "gru-reset-after": torch.nn.GRU,
     "lstm": torch.nn.LSTM,
     "rnn": torch.nn.RNN,
+    "mingru": MinGru,
 }
 
 

@@ -10,12 +10,14 @@ use crate::fused::rnn::cells::step::{BiasHh, CellStep};
 mod gru;
 mod gru_reset_after;
 mod lstm;
+mod mingru;
 mod rnn;
 pub mod step;
 
 pub use gru::Gru;
 pub use gru_reset_after::GruResetAfter;
 pub use lstm::Lstm;
+pub use mingru::MinGru;
 pub use rnn::Rnn;
 
 /// Which recurrence a layer computes.
@@ -32,6 +34,9 @@ pub enum Cell {
     Lstm,
     /// Elman 1990, with tanh
     Rnn,
+    /// Feng et al. 2024: gates of the input alone. Gates z, n
+    #[serde(rename = "mingru")]
+    MinGru,
 }
 
 /// Runs `$body` with `$C` as the type of `$cell`. Works in `const fn` too. Called outside of every loop.
@@ -54,6 +59,10 @@ macro_rules! with_cell {
                 type $C = $crate::fused::rnn::cells::Rnn;
                 $body
             }
+            $crate::fused::rnn::cells::Cell::MinGru => {
+                type $C = $crate::fused::rnn::cells::MinGru;
+                $body
+            }
         }
     };
 }
@@ -61,7 +70,8 @@ pub(crate) use with_cell;
 
 impl Cell {
     /// Every cell.
-    pub const ALL: [Self; 4] = [Self::Gru, Self::GruResetAfter, Self::Lstm, Self::Rnn];
+    pub const ALL: [Self; 5] =
+        [Self::Gru, Self::GruResetAfter, Self::Lstm, Self::Rnn, Self::MinGru];
 
     /// As the command line and the checkpoint write it.
     pub const fn name(self) -> &'static str {
