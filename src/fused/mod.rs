@@ -1,5 +1,5 @@
-//! The recurrent layers with hand-written forward and backward passes, and whatever else a training
-//! step and a sampled character consist of, fast on a CPU in float32.
+//! Kernels for a CPU in float32: the recurrent layers and the readout with hand-written forward and
+//! backward passes, the optimizer, and single steps for sampling.
 //!
 //! Every function gives the same result, to the bit, for any number of threads. Another instruction
 //! set gives other last bits: AVX-512, AVX2, NEON and plain Rust round in different places.

@@ -1,5 +1,5 @@
-//! One recurrent layer over a window as a candle op, for whoever builds a network of their own.
-//! Training goes another way: see `window`.
+//! One recurrent layer over a window as a candle op, to build other networks with. chargru's own
+//! training does not use it: see `window`.
 
 use crate::fused::autograd::hooks::{self, FinalCell, Generations};
 use crate::fused::rnn::cells::Cell;

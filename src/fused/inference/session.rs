@@ -1,5 +1,5 @@
-//! The states of some texts that are read side by side, one time step at a time: no autograd graph,
-//! nothing allocated per step.
+//! The states of texts that are read side by side, one time step at a time, without an autograd graph
+//! and without an allocation per step.
 
 use crate::fused::gemm::product::{Accumulate, matmul};
 use crate::fused::inference::packed::PackedNetwork;

@@ -21,7 +21,7 @@ use crate::fused::simd::isa::{Isa, load, store};
 use crate::fused::simd::memory::{MatMut, MatRef};
 use pulp::Simd;
 
-/// See the module.
+/// The cell `gru`.
 pub struct Gru;
 
 impl CellStep for Gru {

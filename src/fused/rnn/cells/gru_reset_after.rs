@@ -18,7 +18,7 @@ use crate::fused::simd::isa::{Isa, load, store};
 use crate::fused::simd::memory::{MatMut, MatRef};
 use pulp::Simd;
 
-/// See the module.
+/// The cell `gru-reset-after`.
 pub struct GruResetAfter;
 
 impl CellStep for GruResetAfter {

@@ -20,7 +20,7 @@ use crate::fused::simd::isa::{Isa, load, store};
 use crate::fused::simd::memory::{MatMut, MatRef};
 use pulp::Simd;
 
-/// See the module.
+/// The cell `lstm`.
 pub struct Lstm;
 
 impl CellStep for Lstm {

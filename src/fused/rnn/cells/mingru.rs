@@ -16,7 +16,7 @@ use crate::fused::simd::activations::sigmoid;
 use crate::fused::simd::isa::{Isa, load, store};
 use pulp::Simd;
 
-/// See the module.
+/// The cell `mingru`.
 pub struct MinGru;
 
 impl CellStep for MinGru {

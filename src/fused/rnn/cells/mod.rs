@@ -1,5 +1,4 @@
-//! The cells: the names by which the rest of the program knows them, and the one place that turns a
-//! name into a type.
+//! The cells: an enum for the rest of the program, and the one place that turns its values into types.
 
 use std::fmt;
 

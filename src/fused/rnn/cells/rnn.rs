@@ -14,7 +14,7 @@ use crate::fused::simd::isa::{Isa, load, store};
 use crate::fused::simd::memory::{MatMut, MatRef};
 use pulp::Simd;
 
-/// See the module.
+/// The cell `rnn`.
 pub struct Rnn;
 
 impl CellStep for Rnn {
