@@ -87,11 +87,11 @@ struct Texts(BTreeMap<RowId, (String, Option<FinishReason>)>);
 
 impl Texts {
     fn advance(&mut self, generator: &mut Generator) -> Result<()> {
-        for piece in generator.advance()? {
-            let (text, finish) = self.0.entry(piece.row).or_default();
+        for chunk in generator.advance()? {
+            let (text, finish) = self.0.entry(chunk.row).or_default();
             assert_eq!(*finish, None, "a row that has finished goes on");
-            text.push_str(piece.text);
-            *finish = piece.finish;
+            text.push_str(chunk.text);
+            *finish = chunk.finish;
         }
         Ok(())
     }
@@ -153,10 +153,10 @@ fn samples_of_one_prompt_draw_from_streams_of_one_seed() -> Result<()> {
         for (index, Sample { text, .. }) in texts.iter().enumerate() {
             let alone = Request { stream: index as u64, ..request.clone() };
             assert_eq!(*text, by_hand(&packed, &tokenizer, &alone)?);
-            let pieces: Vec<String> =
+            let chunks: Vec<String> =
                 stream(&packed, Arc::clone(&tokenizer), &alone)?.collect::<Result<_>>()?;
-            assert_eq!(pieces.len(), 30);
-            assert_eq!(*text, pieces.concat());
+            assert_eq!(chunks.len(), 30);
+            assert_eq!(*text, chunks.concat());
         }
         assert_ne!(texts[0], texts[1]);
     }
@@ -202,9 +202,9 @@ fn bytes_come_as_whole_characters() -> Result<()> {
     let [_, packed] = networks(Cell::Gru, &tokenizer);
     let request = Request { length: 300, seed: 3, ..Request::default() };
     let whole = by_hand(&packed, &tokenizer, &request)?;
-    let pieces: Vec<String> = stream(&packed, tokenizer, &request)?.collect::<Result<_>>()?;
-    assert!(pieces.iter().all(|piece| !piece.is_empty()));
-    assert_eq!(pieces.concat(), whole);
+    let chunks: Vec<String> = stream(&packed, tokenizer, &request)?.collect::<Result<_>>()?;
+    assert!(chunks.iter().all(|chunk| !chunk.is_empty()));
+    assert_eq!(chunks.concat(), whole);
     Ok(())
 }
 

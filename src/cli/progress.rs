@@ -14,14 +14,14 @@ const BAR_UNITS: u64 = 1000;
 /// Time between two lines where stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-pub(crate) struct Progress {
+pub(crate) struct ProgressDisplay {
     bar: Option<ProgressBar>,
     last_line: Instant,
     /// Exponential mean over the steps: the losses of single windows vary too much.
     loss: Option<f64>,
 }
 
-impl Progress {
+impl ProgressDisplay {
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(BAR_UNITS);

@@ -13,7 +13,7 @@ use crate::cli::checkpoint;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::output::{Outcome, bits, emit, grouped};
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressDisplay;
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
 use crate::error::Error;
@@ -210,7 +210,7 @@ fn describe(trainer: &Trainer) {
 
 /// Runs the training with a progress bar, then shows a sample.
 fn drive(mut trainer: Trainer, target: &Target, signals: &Signals) -> Result<Outcome> {
-    let mut progress = Progress::new();
+    let mut progress = ProgressDisplay::new();
     let documents = trainer.data().record.documents;
     let mut failed_sample = None;
     let outcome = trainer.run(|event| {

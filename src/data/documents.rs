@@ -23,7 +23,7 @@ pub struct DocumentSet {
 
 /// One prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct Prediction {
     /// The id that is read.
     pub input: u32,
     /// The id that is to be predicted.
@@ -139,11 +139,11 @@ impl DocumentSet {
     }
 
     /// The prediction at `position`, from 0 to the document's length.
-    pub(super) fn step(&self, document: u32, position: usize) -> Step {
+    pub(super) fn prediction(&self, document: u32, position: usize) -> Prediction {
         let range = self.range(document);
         let id = |at: usize| self.ids.get(range.start + at).unwrap_or(self.end_of_document);
         let ends = position >= range.len();
-        Step {
+        Prediction {
             input: position.checked_sub(1).map_or(self.end_of_document, id),
             target: if ends { self.end_of_document } else { id(position) },
             begins: position == 0,
@@ -173,7 +173,7 @@ pub(super) mod tests {
 
     fn document(set: &DocumentSet, tokenizer: &Tokenizer, document: u32) -> String {
         let ids: Vec<u32> =
-            (1..=set.length(document)).map(|p| set.step(document, p).input).collect();
+            (1..=set.length(document)).map(|p| set.prediction(document, p).input).collect();
         tokenizer.decode(&ids).unwrap()
     }
 
@@ -207,11 +207,11 @@ pub(super) mod tests {
     #[test]
     fn a_document_is_predicted_from_its_begin_to_its_end() {
         let (set, _) = set_of("ab\nb", Documents::Lines, Units::Chars);
-        let step = |position| set.step(0, position);
+        let step = |position| set.prediction(0, position);
         let (a, b, end) = (0, 1, 2);
-        assert_eq!(step(0), Step { input: end, target: a, begins: true, ends: false });
-        assert_eq!(step(1), Step { input: a, target: b, begins: false, ends: false });
-        assert_eq!(step(2), Step { input: b, target: end, begins: false, ends: true });
+        assert_eq!(step(0), Prediction { input: end, target: a, begins: true, ends: false });
+        assert_eq!(step(1), Prediction { input: a, target: b, begins: false, ends: false });
+        assert_eq!(step(2), Prediction { input: b, target: end, begins: false, ends: true });
     }
 
     #[test]

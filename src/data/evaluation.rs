@@ -44,11 +44,11 @@ pub struct EvaluationWindow {
 pub struct Evaluation {
     seq_len: usize,
     predictions: usize,
-    rows: Rows,
+    rows: RowPlan,
 }
 
 #[derive(Clone, Debug)]
-enum Rows {
+enum RowPlan {
     /// `batch` streams of `steps` predictions each. The predictions left over continue the last one.
     Streams { ids: IdSlice, batch: usize, steps: usize },
     /// Which documents each row reads, and the most predictions a row has.
@@ -78,10 +78,10 @@ impl Evaluation {
         );
         let batch = rows_for(predictions);
         let rows = match text {
-            EncodedText::Stream(ids) => Rows::Streams { ids, batch, steps: predictions / batch },
+            EncodedText::Stream(ids) => RowPlan::Streams { ids, batch, steps: predictions / batch },
             EncodedText::Documents(set) => {
                 let (rows, steps) = fill_rows(&set, batch);
-                Rows::Documents { set, rows, steps }
+                RowPlan::Documents { set, rows, steps }
             }
         };
         Ok(Self { seq_len, predictions, rows })
@@ -95,7 +95,7 @@ impl Evaluation {
     /// The windows in order, from a zero state.
     pub fn windows(&self) -> Box<dyn Iterator<Item = EvaluationWindow> + '_> {
         match &self.rows {
-            Rows::Streams { ids, batch, steps } => {
+            RowPlan::Streams { ids, batch, steps } => {
                 let rest = self.predictions - batch * steps;
                 let together = self.stretch(ids, 0, *batch, *steps, Carry::Zero);
                 Box::new(together.chain(self.stretch(
@@ -106,7 +106,7 @@ impl Evaluation {
                     Carry::ContinueLastRow,
                 )))
             }
-            Rows::Documents { set, rows, steps } => {
+            RowPlan::Documents { set, rows, steps } => {
                 let mut positions = vec![(0, 0); rows.len()];
                 Box::new(cuts(*steps, self.seq_len).map(move |(start, t)| {
                     let carry = if start == 0 { Carry::Zero } else { Carry::Continue };
@@ -184,7 +184,7 @@ fn documents_window(
             let Some(&document) = documents.get(*nth) else {
                 break;
             };
-            let step = set.step(document, *position);
+            let step = set.prediction(document, *position);
             window.inputs[at] = step.input;
             window.targets[at] = step.target;
             resets[at] = u8::from(step.begins);

@@ -169,7 +169,7 @@ impl PackedDocuments {
         for _ in 0..t {
             for row in 0..b {
                 let PackedRow { document, position } = self.cursor.rows[row];
-                let step = self.set.step(document, position);
+                let step = self.set.prediction(document, position);
                 inputs[at] = step.input;
                 targets[at] = step.target;
                 resets[at] = u8::from(step.begins);

@@ -52,5 +52,5 @@ pub use rnn::sizes::Direction;
 pub use rnn::weights::LayerWeights;
 pub use simd::level::Precision;
 pub use tensors::supported;
-pub use window::{Gradients, Window};
+pub use window::{Window, WindowGradients};
 pub use workspace::Workspace;

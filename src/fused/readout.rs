@@ -26,7 +26,7 @@ pub struct Readout {
 }
 
 /// A block of rows: logits, then their gradients, then the nats of each row.
-struct Block<'a> {
+struct RowBlock<'a> {
     hidden: MatRef<'a>,
     panels: &'a Panels,
     bias: &'a [f32],
@@ -38,7 +38,7 @@ struct Block<'a> {
     nats: &'a mut [f32],
 }
 
-impl Task for Block<'_> {
+impl Task for RowBlock<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -108,7 +108,7 @@ impl Readout {
             let hidden = MatRef::new(&hidden[block.start * h..], h);
             let targets = &self.targets[block];
             let share = 1.0 / rows as f32;
-            self.level.run(Block { hidden, panels, bias: &bias, targets, share, grad, nats });
+            self.level.run(RowBlock { hidden, panels, bias: &bias, targets, share, grad, nats });
         });
         Ok((nats.iter().map(|&x| f64::from(x)).sum::<f64>() / rows as f64) as f32)
     }

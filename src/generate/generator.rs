@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::error::{Error, Result, ensure};
-use crate::generate::request::{FinishReason, Piece, Request, RowId};
+use crate::generate::request::{Chunk, FinishReason, Request, RowId};
 use crate::generate::sampling::{Sampler, SamplingConfig};
 use crate::generate::utf8::Utf8Stream;
 use crate::model::{PackedNetwork, Session};
@@ -29,8 +29,8 @@ use crate::text::Tokenizer;
 /// generator.join(&Request { seed: 1, ..Request::default() })?;
 /// generator.join(&Request { seed: 2, ..Request::default() })?;
 /// while !generator.is_empty() {
-///     for piece in generator.advance()? {
-///         println!("{:?} writes {:?}", piece.row, piece.text);
+///     for chunk in generator.advance()? {
+///         println!("{:?} writes {:?}", chunk.row, chunk.text);
 ///     }
 /// }
 /// # Ok(())
@@ -167,7 +167,7 @@ impl Generator {
     /// # Errors
     /// [`Error::Logits`] from weights that are unusable, [`Error::Tensor`] without memory on the device.
     /// The rows then are in no defined state: drop the generator.
-    pub fn advance(&mut self) -> Result<impl ExactSizeIterator<Item = Piece<'_>>> {
+    pub fn advance(&mut self) -> Result<impl ExactSizeIterator<Item = Chunk<'_>>> {
         self.read()?;
         let vocab = self.tokenizer.vocab_size();
         let rows = self.rows.iter_mut().zip(&mut self.ids);
@@ -177,7 +177,7 @@ impl Generator {
             }
         }
         self.unread = true;
-        Ok(self.rows.iter().map(Row::piece))
+        Ok(self.rows.iter().map(Row::chunk))
     }
 
     /// Drops the rows that are over and has the others read what they picked.
@@ -248,8 +248,8 @@ impl Row {
         Ok(Some(id))
     }
 
-    fn piece(&self) -> Piece<'_> {
-        Piece { row: self.id, text: &self.text, finish: self.finish }
+    fn chunk(&self) -> Chunk<'_> {
+        Chunk { row: self.id, text: &self.text, finish: self.finish }
     }
 }
 

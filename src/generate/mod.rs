@@ -5,7 +5,7 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `request` | what is asked of a row, and the pieces of text that it gives |
+//! | `request` | what is asked of a row, and the chunks of text that it gives |
 //! | `generator` | rows that read, pick and write side by side |
 //! | `stream` | the simple cases |
 //! | `sampling`, `filters` | settings and one pick · which candidates may be picked |
@@ -19,7 +19,7 @@ mod stream;
 mod utf8;
 
 pub use generator::Generator;
-pub use request::{FinishReason, Piece, Request, RowId};
+pub use request::{Chunk, FinishReason, Request, RowId};
 pub use sampling::{Sampler, SamplingConfig};
 pub use stream::{MAX_SAMPLES, Sample, TextStream, samples, stream};
 pub use utf8::Utf8Stream;

@@ -47,11 +47,11 @@ pub enum FinishReason {
 
 /// What a row wrote in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub struct Chunk<'a> {
     /// The row that wrote it.
     pub row: RowId,
     /// Whole characters; empty while one is incomplete, and where the model ended the document.
     pub text: &'a str,
-    /// Set on a row's last piece; the row has gone by the next step.
+    /// Set on a row's last chunk; the row has gone by the next step.
     pub finish: Option<FinishReason>,
 }

@@ -24,7 +24,7 @@ pub struct Sample {
 /// The text of one request, as it is written.
 ///
 /// # Errors
-/// Those of [`Generator::new`] and [`Generator::join`]; the pieces can be those of
+/// Those of [`Generator::new`] and [`Generator::join`]; the chunks can be those of
 /// [`Generator::advance`].
 pub fn stream(
     network: &PackedNetwork,
@@ -36,7 +36,7 @@ pub fn stream(
     Ok(TextStream { generator, finish: None })
 }
 
-/// Pieces of one text, each of at least one character; made by [`stream`]. After an error it ends.
+/// Chunks of one text, each of at least one character; made by [`stream`]. After an error it ends.
 pub struct TextStream {
     generator: Generator,
     finish: Option<FinishReason>,
@@ -48,12 +48,12 @@ impl TextStream {
         self.finish
     }
 
-    /// The next piece; empty while a character is incomplete.
+    /// The next chunk; empty while a character is incomplete.
     fn advance(&mut self) -> Result<String> {
         let mut text = String::new();
-        for piece in self.generator.advance()? {
-            text.push_str(piece.text);
-            self.finish = piece.finish;
+        for chunk in self.generator.advance()? {
+            text.push_str(chunk.text);
+            self.finish = chunk.finish;
         }
         Ok(text)
     }
@@ -100,11 +100,11 @@ pub fn samples(
     let mut samples: Vec<Sample> =
         rows.iter().map(|_| Sample { text: String::new(), finish: FinishReason::Length }).collect();
     while !generator.is_empty() {
-        for piece in generator.advance()? {
+        for chunk in generator.advance()? {
             // Rows are numbered in the order in which they joined.
-            let sample = &mut samples[(piece.row.0 - rows[0].0) as usize];
-            sample.text.push_str(piece.text);
-            sample.finish = piece.finish.unwrap_or(sample.finish);
+            let sample = &mut samples[(chunk.row.0 - rows[0].0) as usize];
+            sample.text.push_str(chunk.text);
+            sample.finish = chunk.finish.unwrap_or(sample.finish);
         }
     }
     Ok(samples)

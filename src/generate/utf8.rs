@@ -50,22 +50,22 @@ mod tests {
 
     fn through(bytes: &[u8], step: usize) -> (Vec<String>, String) {
         let mut stream = Utf8Stream::default();
-        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
         for chunk in bytes.chunks(step) {
             let mut out = String::new();
             stream.push(chunk, &mut out);
-            pieces.push(out);
+            chunks.push(out);
         }
         let mut rest = String::new();
         stream.finish(&mut rest);
-        let whole = pieces.concat() + &rest;
-        (pieces, whole)
+        let whole = chunks.concat() + &rest;
+        (chunks, whole)
     }
 
     #[test]
     fn holds_back_until_a_character_is_whole() {
-        let (pieces, whole) = through("aé€😀".as_bytes(), 1);
-        assert_eq!(pieces, ["a", "", "é", "", "", "€", "", "", "", "😀"]);
+        let (chunks, whole) = through("aé€😀".as_bytes(), 1);
+        assert_eq!(chunks, ["a", "", "é", "", "", "€", "", "", "", "😀"]);
         assert_eq!(whole, "aé€😀");
     }
 

@@ -2,10 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::fused::{self, Cell, Mask, Precision, RecurrentLayer, Window, Workspace};
+use crate::fused::{self, Cell, Input, Mask, Precision, RecurrentLayer, Window, Workspace};
 use crate::model::config::ModelConfig;
 use crate::model::dropout::Dropout;
-use crate::model::reference::Input;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
 
@@ -42,10 +41,6 @@ impl Cpu {
             workspace: self.layers[index].clone(),
             ..RecurrentLayer::new(cell, weights.layers[index].clone())
         };
-        let input = match input {
-            Input::Sequence(input) => fused::Input::Sequence(input),
-            Input::Embedded { ids, table } => fused::Input::Embedded { ids, table },
-        };
         layer.forward(input, state, resets)
     }
 
@@ -76,7 +71,7 @@ impl Cpu {
         state: &State,
         resets: Option<&Tensor>,
         dropout: Option<Dropout>,
-    ) -> Result<fused::Gradients> {
+    ) -> Result<fused::WindowGradients> {
         let count = ids.elem_count() * config.hidden;
         let masks: Vec<Mask> = dropout
             .filter(|dropout| dropout.probability > 0.0)

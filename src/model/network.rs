@@ -4,11 +4,11 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, IndexOp, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::fused::{self, Precision};
+use crate::fused::{self, Input, Precision};
 use crate::model::backend::Backend;
 use crate::model::config::ModelConfig;
 use crate::model::dropout::Dropout;
-use crate::model::reference::{self, Input};
+use crate::model::reference;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
 
@@ -98,7 +98,8 @@ impl Network {
             let (cell, state) = (self.config.cell, &state.layers[index]);
             let (out, last) = match &self.backend {
                 Backend::Reference => {
-                    reference::sequence(cell, &input.sequence()?, weights, state, resets)?
+                    let input = reference::input_sequence(input)?;
+                    reference::sequence(cell, &input, weights, state, resets)?
                 }
                 Backend::Cpu(cpu) => cpu.layer(cell, &self.weights, index, input, state, resets)?,
             };
@@ -150,7 +151,7 @@ impl Network {
     ) -> Result<Gradients> {
         if let Backend::Cpu(cpu) = &self.backend {
             let window = (ids, targets);
-            let fused::Gradients { loss, grads, state } =
+            let fused::WindowGradients { loss, grads, state } =
                 cpu.gradients(&self.config, &self.weights, window, state, resets, dropout)?;
             return Ok(Gradients { loss, grads, state: State { layers: state } });
         }

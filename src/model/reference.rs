@@ -4,25 +4,15 @@
 use candle_core::{D, IndexOp, Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
-use crate::fused::{Cell, LayerWeights};
+use crate::fused::{Cell, Input, LayerWeights};
 
-/// What a layer reads.
-pub(super) enum Input<'a> {
-    /// [T, B, I]: the layer below.
-    Sequence(&'a Tensor),
-    /// The first layer: ids [T, B] and the table [V, E] that embeds them.
-    Embedded { ids: &'a Tensor, table: &'a Tensor },
-}
-
-impl Input<'_> {
-    /// [T, B, I], looked up where need be.
-    pub(super) fn sequence(&self) -> Result<Tensor> {
-        match self {
-            Self::Sequence(input) => Ok((*input).clone()),
-            Self::Embedded { ids, table } => {
-                let (steps, batch) = ids.dims2()?;
-                table.index_select(&ids.flatten_all()?, 0)?.reshape((steps, batch, ()))
-            }
+/// What a layer reads as a sequence [T, B, I], looked up where it is given as ids.
+pub(super) fn input_sequence(input: Input) -> Result<Tensor> {
+    match input {
+        Input::Sequence(input) => Ok(input.clone()),
+        Input::Embedded { ids, table } => {
+            let (steps, batch) = ids.dims2()?;
+            table.index_select(&ids.flatten_all()?, 0)?.reshape((steps, batch, ()))
         }
     }
 }

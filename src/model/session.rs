@@ -12,10 +12,10 @@ use crate::model::state::State;
 /// A network's weights as they were when it was packed, shared by any number of sessions on any
 /// thread. A clone copies no numbers.
 #[derive(Clone)]
-pub struct PackedNetwork(Weights);
+pub struct PackedNetwork(PackedBackend);
 
 #[derive(Clone)]
-enum Weights {
+enum PackedBackend {
     Reference(Network),
     Cpu(Arc<fused::PackedNetwork>),
 }
@@ -25,9 +25,9 @@ enum Weights {
 /// What a row computes does not depend on the rows beside it: with the kernels to the bit, by tensor
 /// operations up to the rounding of their matrix products, whose order of summation may depend on
 /// the number of rows.
-pub struct Session(Rows);
+pub struct Session(SessionBackend);
 
-enum Rows {
+enum SessionBackend {
     Reference { network: Network, state: State, logits: Vec<f32> },
     Cpu(fused::Session),
 }
@@ -40,8 +40,8 @@ impl Network {
     pub fn pack(&self) -> Result<PackedNetwork> {
         let weights = self.weights();
         Ok(PackedNetwork(match self.backend() {
-            Backend::Reference => Weights::Reference(self.clone()),
-            Backend::Cpu(_) => Weights::Cpu(Arc::new(fused::PackedNetwork::new(
+            Backend::Reference => PackedBackend::Reference(self.clone()),
+            Backend::Cpu(_) => PackedBackend::Cpu(Arc::new(fused::PackedNetwork::new(
                 self.config().cell,
                 &weights.embedding,
                 &weights.layers.iter().collect::<Vec<_>>(),
@@ -56,8 +56,8 @@ impl PackedNetwork {
     /// V: ids that the network reads and predicts.
     pub fn vocab(&self) -> usize {
         match &self.0 {
-            Weights::Reference(network) => network.config().vocab,
-            Weights::Cpu(network) => network.vocab(),
+            PackedBackend::Reference(network) => network.config().vocab,
+            PackedBackend::Cpu(network) => network.vocab(),
         }
     }
 
@@ -67,8 +67,10 @@ impl PackedNetwork {
     /// No memory on the device.
     pub fn session(&self, rows: usize) -> Result<Session> {
         Ok(Session(match &self.0 {
-            Weights::Cpu(network) => Rows::Cpu(fused::Session::new(Arc::clone(network), rows)),
-            Weights::Reference(network) => Rows::Reference {
+            PackedBackend::Cpu(network) => {
+                SessionBackend::Cpu(fused::Session::new(Arc::clone(network), rows))
+            }
+            PackedBackend::Reference(network) => SessionBackend::Reference {
                 state: State::zeros(network.config(), rows, network.device())?,
                 logits: vec![0.0; rows * network.config().vocab],
                 network: network.clone(),
@@ -81,8 +83,10 @@ impl Session {
     /// How many texts are read side by side.
     pub fn rows(&self) -> usize {
         match &self.0 {
-            Rows::Cpu(session) => session.rows(),
-            Rows::Reference { network, logits, .. } => logits.len() / network.config().vocab,
+            SessionBackend::Cpu(session) => session.rows(),
+            SessionBackend::Reference { network, logits, .. } => {
+                logits.len() / network.config().vocab
+            }
         }
     }
 
@@ -93,8 +97,8 @@ impl Session {
     pub fn step(&mut self, ids: &[u32]) -> Result<&[f32]> {
         let rows = self.rows();
         match &mut self.0 {
-            Rows::Cpu(session) => session.step(ids),
-            Rows::Reference { network, state, logits } => {
+            SessionBackend::Cpu(session) => session.step(ids),
+            SessionBackend::Reference { network, state, logits } => {
                 let vocab = network.config().vocab;
                 if ids.len() != rows {
                     bail!("a session of {rows} rows was given {} ids", ids.len());
@@ -120,8 +124,8 @@ impl Session {
     pub fn select(&mut self, rows: &[usize]) -> Result<()> {
         let count = self.rows();
         match &mut self.0 {
-            Rows::Cpu(session) => session.select(rows),
-            Rows::Reference { network, state, logits } => {
+            SessionBackend::Cpu(session) => session.select(rows),
+            SessionBackend::Reference { network, state, logits } => {
                 if let Some(row) = rows.iter().find(|&&row| row >= count) {
                     bail!("row {row} was selected from a session of {count}");
                 }
@@ -141,8 +145,8 @@ impl Session {
     /// No memory on the device.
     pub fn push(&mut self) -> Result<()> {
         match &mut self.0 {
-            Rows::Cpu(session) => session.push(),
-            Rows::Reference { network, state, logits } => {
+            SessionBackend::Cpu(session) => session.push(),
+            SessionBackend::Reference { network, state, logits } => {
                 let row = State::zeros(network.config(), 1, network.device())?;
                 append_rows(state, &row, logits.is_empty())?;
                 logits.resize(logits.len() + network.config().vocab, 0.0);
@@ -157,10 +161,10 @@ impl Session {
     /// Rows over the weights of another network; the session then is as before.
     pub fn append(&mut self, other: &Self) -> Result<()> {
         match (&mut self.0, &other.0) {
-            (Rows::Cpu(session), Rows::Cpu(other)) => session.append(other),
+            (SessionBackend::Cpu(session), SessionBackend::Cpu(other)) => session.append(other),
             (
-                Rows::Reference { network, state, logits },
-                Rows::Reference { network: theirs, state: added, logits: added_logits },
+                SessionBackend::Reference { network, state, logits },
+                SessionBackend::Reference { network: theirs, state: added, logits: added_logits },
             ) if network.weights().embedding.id() == theirs.weights().embedding.id() => {
                 if !added_logits.is_empty() {
                     append_rows(state, added, logits.is_empty())?;
@@ -178,8 +182,8 @@ impl Session {
     /// No memory on the device.
     pub fn state(&self) -> Result<State> {
         match &self.0 {
-            Rows::Cpu(session) => Ok(State { layers: session.state()? }),
-            Rows::Reference { state, .. } => Ok(state.clone()),
+            SessionBackend::Cpu(session) => Ok(State { layers: session.state()? }),
+            SessionBackend::Reference { state, .. } => Ok(state.clone()),
         }
     }
 
@@ -189,8 +193,8 @@ impl Session {
     /// Another number of layers or of rows.
     pub fn set_state(&mut self, given: &State) -> Result<()> {
         match &mut self.0 {
-            Rows::Cpu(session) => session.set_state(&given.layers),
-            Rows::Reference { state, .. } => {
+            SessionBackend::Cpu(session) => session.set_state(&given.layers),
+            SessionBackend::Reference { state, .. } => {
                 let shapes = |state: &State| -> Vec<Vec<usize>> {
                     state.layers.iter().map(|layer| layer.dims().to_vec()).collect()
                 };

@@ -126,7 +126,7 @@ impl<'b, B: Fn(usize) -> &'b [f32] + Sync> MatmulTn<'_, B> {
             // SAFETY: the tasks' rows are inside and do not overlap.
             let out = unsafe { out.part(first * self.n, (end - first) * self.n) };
             STRIPS.with_borrow_mut(|strips| {
-                self.level.run(Block {
+                self.level.run(RowShare {
                     product: self,
                     first_row: first,
                     blocks,
@@ -179,7 +179,7 @@ impl<'b, B: Fn(usize) -> &'b [f32]> Task for PackWords<'_, '_, B> {
 }
 
 /// The task to compute some rows of C, summed over some blocks of k.
-struct Block<'a, 'o, B> {
+struct RowShare<'a, 'o, B> {
     product: &'a MatmulTn<'o, B>,
     first_row: usize,
     blocks: &'a [KBlock],
@@ -191,7 +191,7 @@ struct Block<'a, 'o, B> {
     fresh: bool,
 }
 
-impl<B> Block<'_, '_, B> {
+impl<B> RowShare<'_, '_, B> {
     /// Lays out the columns of A for these rows of C: `[strip][word][MR]`, the last strip filled up
     /// with zeros.
     #[inline(always)]
@@ -231,7 +231,7 @@ impl<B> Block<'_, '_, B> {
     }
 }
 
-impl<'b, B: Fn(usize) -> &'b [f32]> Task for Block<'_, '_, B> {
+impl<'b, B: Fn(usize) -> &'b [f32]> Task for RowShare<'_, '_, B> {
     type Output = ();
 
     #[inline(always)]

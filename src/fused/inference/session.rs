@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Session {
     network: Arc<PackedNetwork>,
     rows: usize,
-    layers: Vec<Rows>,
+    layers: Vec<LayerRows>,
     /// `[rows, V]`
     logits: Vec<f32>,
     /// `[rows, G·H]`
@@ -26,7 +26,7 @@ pub struct Session {
 }
 
 /// One layer's part of the rows, each buffer `[rows, H]`.
-struct Rows {
+struct LayerRows {
     h: Vec<f32>,
     next_h: Vec<f32>,
     /// c; not read where the state is h alone.
@@ -37,7 +37,7 @@ struct Rows {
 impl Session {
     /// `rows` texts, each at the zero state.
     pub fn new(network: Arc<PackedNetwork>, rows: usize) -> Self {
-        let layer = || Rows { h: vec![], next_h: vec![], c: vec![], saved: vec![] };
+        let layer = || LayerRows { h: vec![], next_h: vec![], c: vec![], saved: vec![] };
         let layers = network.layers.iter().map(|_| layer()).collect();
         let operand = Buffer::default();
         let mut session = Self { network, rows, layers, logits: vec![], gates: vec![], operand };
@@ -118,7 +118,7 @@ impl Session {
     pub fn state(&self) -> Result<Vec<Tensor>> {
         let states = self.network.cell.states();
         let shape = (states, self.rows, self.network.hidden_size);
-        let of = |layer: &Rows| {
+        let of = |layer: &LayerRows| {
             let mut state = layer.h.clone();
             if states == 2 {
                 state.extend_from_slice(&layer.c);
@@ -184,7 +184,7 @@ impl<C: CellStep> Task for OneStep<'_, C> {
         let width = C::GATES * h;
         for (i, packed) in network.layers.iter().enumerate() {
             let (below, layer) = layers.split_at_mut(i);
-            let Rows { h: state, next_h, c, saved } = &mut layer[0];
+            let LayerRows { h: state, next_h, c, saved } = &mut layer[0];
             for (row, &id) in gates.chunks_exact_mut(width).zip(self.ids) {
                 row.copy_from_slice(match packed.input {
                     Some(_) => &packed.bias,

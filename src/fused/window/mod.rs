@@ -8,4 +8,4 @@
 mod network;
 mod stack;
 
-pub use network::{Gradients, Window};
+pub use network::{Window, WindowGradients};

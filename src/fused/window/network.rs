@@ -35,7 +35,7 @@ pub struct Window<'a> {
 }
 
 /// What a window gives.
-pub struct Gradients {
+pub struct WindowGradients {
     /// Mean cross-entropy, in nats.
     pub loss: f32,
     /// By weight. Nothing flows into the state.
@@ -50,7 +50,7 @@ impl Window<'_> {
     /// # Errors
     /// Shapes, dtypes or devices that do not fit, an id outside the vocabulary, a precision that this
     /// processor does not have.
-    pub fn gradients(&self) -> Result<Gradients> {
+    pub fn gradients(&self) -> Result<WindowGradients> {
         let level = Level::choose(self.precision)?;
         let stack = Stack {
             spec: LayerSpec { cell: self.cell, direction: Direction::Forward, level },
@@ -79,6 +79,6 @@ impl Window<'_> {
         buffers.grad_source = stack.backward(&mut runs, grad, &mut grads)?;
         workspace.finish(buffers);
         stack.finish(runs);
-        Ok(Gradients { loss, grads, state })
+        Ok(WindowGradients { loss, grads, state })
     }
 }
