@@ -82,11 +82,57 @@ impl Pass<'_> {
         scratch
     }
 
+    /// Rows `first..first + rows` of the batch at step t, as the cell takes them.
+    ///
+    /// # Safety
+    /// The caller is the only worker of these rows of the batch, and keeps no part of step t.
+    #[inline(always)]
+    unsafe fn step<'b>(
+        &'b self,
+        t: usize,
+        first: usize,
+        rows: usize,
+        scratch: &'b mut Scratch,
+    ) -> Step<'b> {
+        let Sizes { b, h, gates: width, .. } = self.sizes;
+        let (h_given, c_given) = self.state.split_at(b * h);
+        // SAFETY: the caller's; `gates` and `saved` are step t of two buffers, and the entering states
+        // the step before.
+        unsafe {
+            Step {
+                hidden_size: h,
+                weights: self.weights,
+                saved: self.part(self.saved, h, t, first, rows),
+                gates: self.part(self.gates, width, t, first, rows),
+                h: self.entering(h_given, self.hidden, t, first, rows, &mut scratch.h),
+                c: match c_given {
+                    [] => c_given,
+                    _ => self.entering(c_given, self.saved, t, first, rows, &mut scratch.c),
+                },
+                operand: &mut scratch.operand,
+            }
+        }
+    }
+
     /// The rows' resets at step t, if there is any.
     #[inline(always)]
     fn resets_at(&self, t: usize, first: usize, rows: usize) -> Option<&[u8]> {
         let resets = &self.resets?[t * self.sizes.b + first..][..rows];
         resets.iter().any(|&reset| reset != 0).then_some(resets)
+    }
+}
+
+/// What one worker keeps from step to step.
+struct Scratch {
+    /// h and c after resets, `[rows, H]`.
+    h: Vec<f32>,
+    c: Vec<f32>,
+    operand: Buffer,
+}
+
+impl Scratch {
+    fn new(rows: usize, h: usize) -> Self {
+        Self { h: vec![0.0; rows * h], c: vec![0.0; rows * h], operand: Buffer::default() }
     }
 }
 
@@ -104,39 +150,19 @@ impl<C: CellStep> Task for ForwardBlock<'_, C> {
     fn run<I: Isa>(self, isa: I) {
         let Self { pass, first, rows, .. } = self;
         let Sizes { b, h, gates: width, .. } = pass.sizes;
-        let (mut h_scratch, mut c_scratch) = (vec![0.0; rows * h], vec![0.0; rows * h]);
-        let mut operand = Buffer::default();
-        let (h_given, c_given) = pass.state.split_at(b * h);
+        let mut scratch = Scratch::new(rows, h);
         for t in pass.sizes.order() {
-            // SAFETY: no other worker has these rows; `gates`, `saved` and `out` are step t of
-            // three buffers, and the entering states the step before.
-            let (gates, saved, out, h_in, c_in) = unsafe {
-                (
-                    pass.part(pass.gates, width, t, first, rows),
-                    pass.part(pass.saved, h, t, first, rows),
-                    pass.part(pass.hidden, h, t, first, rows),
-                    pass.entering(h_given, pass.hidden, t, first, rows, &mut h_scratch),
-                    if c_given.is_empty() {
-                        c_given
-                    } else {
-                        pass.entering(c_given, pass.saved, t, first, rows, &mut c_scratch)
-                    },
-                )
+            // SAFETY: no other worker has these rows; `out` is of a buffer that the step has no part of
+            // at t.
+            let (step, out) = unsafe {
+                let out = pass.part(pass.hidden, h, t, first, rows);
+                (pass.step(t, first, rows, &mut scratch), out)
             };
             if let Some(ids) = pass.ids {
-                for (row, &id) in gates.chunks_exact_mut(width).zip(&ids[t * b + first..]) {
+                for (row, &id) in step.gates.chunks_exact_mut(width).zip(&ids[t * b + first..]) {
                     row.copy_from_slice(&pass.table[id as usize * width..][..width]);
                 }
             }
-            let step = Step {
-                hidden_size: h,
-                weights: pass.weights,
-                saved,
-                gates,
-                h: h_in,
-                c: c_in,
-                operand: &mut operand,
-            };
             C::forward(isa, step, Forward { bias_hn: pass.bias_hn, out });
         }
     }
@@ -170,13 +196,11 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
         let Self { backward, first, rows, .. } = self;
         let pass = backward.pass;
         let Sizes { b, h, gates: width, .. } = pass.sizes;
-        let [mut h_scratch, mut c_scratch, mut scratch] =
-            std::array::from_fn(|_| vec![0.0; rows * h]);
-        let mut operand = Buffer::default();
-        let (h_given, c_given) = pass.state.split_at(b * h);
+        let (mut scratch, mut cell_scratch) = (Scratch::new(rows, h), vec![0.0; rows * h]);
+        let one_state = pass.state.len() == b * h;
         // SAFETY: no other worker has these rows.
         let (dh, dc, bias) = unsafe {
-            let dc = if c_given.is_empty() {
+            let dc = if one_state {
                 &mut []
             } else {
                 backward.grad_state.part((b + first) * h, rows * h)
@@ -191,30 +215,10 @@ impl<C: CellStep> Task for BackwardBlock<'_, C> {
         }
         bias.fill(0.0);
         for t in pass.sizes.order().rev() {
-            // SAFETY: as in `ForwardBlock`.
-            let (gates, saved, h_in, c_in) = unsafe {
-                (
-                    pass.part(pass.gates, width, t, first, rows),
-                    pass.part(pass.saved, h, t, first, rows),
-                    pass.entering(h_given, pass.hidden, t, first, rows, &mut h_scratch),
-                    if c_given.is_empty() {
-                        c_given
-                    } else {
-                        pass.entering(c_given, pass.saved, t, first, rows, &mut c_scratch)
-                    },
-                )
-            };
-            let step = Step {
-                hidden_size: h,
-                weights: pass.weights,
-                saved,
-                gates,
-                h: h_in,
-                c: c_in,
-                operand: &mut operand,
-            };
+            // SAFETY: no other worker has these rows.
+            let step = unsafe { pass.step(t, first, rows, &mut scratch) };
             let grad = &backward.grad[(t * b + first) * h..][..rows * h];
-            C::backward(isa, step, Backward { grad, dh, dc, scratch: &mut scratch });
+            C::backward(isa, step, Backward { grad, dh, dc, scratch: &mut cell_scratch });
             for (row, &reset) in
                 pass.resets_at(t, first, rows).unwrap_or_default().iter().enumerate()
             {
