@@ -6,6 +6,7 @@ mod crash;
 mod generation;
 mod module_map;
 mod network;
+mod readme;
 mod reference_path;
 mod resume;
 mod session;

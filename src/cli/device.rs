@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::args::wrong;
+use crate::cli::checkpoint::threads;
 use crate::model::{Network, Precision};
 use crate::train::Trainer;
 
@@ -23,7 +24,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// Sets the size of the thread pool and opens the device.
     pub(crate) fn open(&self) -> Result<Target> {
-        super::checkpoint::threads(self.threads)?;
+        threads(self.threads)?;
         Target::open(&self.device)
     }
 }

@@ -23,6 +23,20 @@ pub struct Sample {
 
 /// The text of one request, as it is written.
 ///
+/// ```
+/// # fn main() -> chargru::Result<()> {
+/// use chargru::checkpoint::Checkpoint;
+/// use chargru::generate::{Request, stream};
+///
+/// let checkpoint = Checkpoint::open("checkpoints/demo".as_ref(), &chargru::Device::Cpu)?;
+/// let network = checkpoint.network(&chargru::Device::Cpu)?.pack()?;
+/// for text in stream(&network, checkpoint.tokenizer, &Request::default())? {
+///     print!("{}", text?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Those of [`Generator::new`] and [`Generator::join`]; the chunks can be those of
 /// [`Generator::advance`].
