@@ -127,6 +127,14 @@ pub enum RunProblem {
         "is in use by another process that trains there: wait for it, or choose another folder"
     )]
     Locked,
+    /// In its folder, at the place of a checkpoint or of metrics, stands something else. It is left alone.
+    #[error(
+        "is in the way of the run and is not chargru's ({why}): move it, or choose another folder"
+    )]
+    Foreign {
+        /// What it is or holds.
+        why: String,
+    },
     /// The disk has less space than the run's checkpoints take.
     #[error(
         "has {free_mb} MB free but the checkpoints of this run need {needed_mb} MB: free some, or choose \

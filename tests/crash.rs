@@ -1,51 +1,91 @@
-//! After a crash the last complete checkpoint can be read, and the run goes on.
+//! After a kill the last complete checkpoint can be read, and the run goes on to the weights it would have had.
+//! Several processes at one folder disturb neither each other nor the checkpoints.
 
-use std::time::Duration;
+use std::path::Path;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::support::TestDir;
+use chargru::Device;
+use chargru::checkpoint::Checkpoint;
+use rand::{Rng, SeedableRng};
 
-/// Kills a run that does nothing but evaluate and save, at moments spread over its writes.
-#[test]
-fn a_killed_run_leaves_a_checkpoint_that_loads_and_goes_on() {
+use crate::resume::assert_same_run;
+use crate::support::{TestDir, json};
+
+/// A run of so many steps that saves after every step and evaluates after every other one.
+fn saving_all_the_time<'a>(out: &'a str, steps: &'a str) -> Vec<&'a str> {
+    let tiny = "--hidden 8 --embedding 4 --layers 1 --batch 4 --seq-len 16 --warmup 5";
+    ["train", "--corpus", "tide.txt", "--out", out, "--steps", steps]
+        .into_iter()
+        .chain(tiny.split(' '))
+        .chain(["--eval-every", "2", "--save-every", "0s"])
+        .collect()
+}
+
+fn step(run: &Path) -> u64 {
+    let last = Checkpoint::open(&run.join("last"), &Device::Cpu).expect("last can be read");
+    last.training(&Device::Cpu).expect("with its training state");
+    last.config.progress.step
+}
+
+/// Kills a run so often, at random moments, and resumes it each time. Every checkpoint it leaves must be
+/// readable, and the end that of a run that nobody killed.
+fn kill_and_resume(kills: u64) {
     let dir = TestDir::new();
-    dir.train_tiny("seed", &["--steps", "1"]);
-    for attempt in 0..12u64 {
-        let out = format!("run{attempt}");
-        let args = [
-            "train",
-            "--out",
-            &out,
-            "--corpus",
-            "tide.txt",
-            "--hidden",
-            "64",
-            "--layers",
-            "1",
-            "--batch",
-            "4",
-            "--seq-len",
-            "16",
-            "--steps",
-            "100000",
-            "--eval-every",
-            "1",
-        ];
-        let mut child = dir.start_until(&args, &format!("{out}/metrics.jsonl"));
-        std::thread::sleep(Duration::from_millis(7 * attempt));
-        child.kill().expect("SIGKILL is sent");
-        child.wait().expect("the program ends");
-        dir.ok(&["info", "--checkpoint", &out]);
-        dir.ok(&["sample", "--checkpoint", &out, "--length", "20"]);
+    dir.file("tide.txt", crate::support::TIDE.repeat(30));
+    let steps = (kills * 4).to_string();
+    let begun = Instant::now();
+    dir.ok(&saving_all_the_time("whole", &steps));
+    let a_save = begun.elapsed() / u32::try_from(kills * 4).expect("few steps");
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut child = dir.start_until(&saving_all_the_time("parts", &steps), "parts/last");
+    let (mut moved, mut ended, mut before) = (0, 0, 0);
+    let resume = ["train", "--resume", "parts", "--save-every", "0s"];
+    for count in 1..=kills {
+        // Most of the kills come during a save, or between two; the others also before the first one.
+        if rng.random_range(0..4) > 0 {
+            while child.try_wait().expect("its state").is_none()
+                && step(&dir.path("parts")) == before
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        std::thread::sleep(a_save.mul_f64(rng.random_range(0.0..2.0)));
+        ended += u64::from(child.try_wait().expect("its state").is_some());
+        kill(&mut child);
+        let now = step(&dir.path("parts"));
+        assert!(now >= before, "it went back from step {before} to {now}");
+        moved += u64::from(now > before);
+        before = now;
+        let read = Checkpoint::open(&dir.path("parts"), &Device::Cpu);
+        assert!(read.is_ok(), "what `sample` reads after kill {count}: {:?}", read.err());
+        child = dir.start(&resume);
     }
-    let step = |json: String| -> u64 {
-        let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        value["progress"]["step"].as_u64().expect("a step")
-    };
-    let before = step(dir.ok(&["info", "--checkpoint", "run3/last", "--json"]));
-    let goal = (before + 5).to_string();
-    dir.ok(&["train", "--resume", "run3", "--steps", &goal]);
-    let after = step(dir.ok(&["info", "--checkpoint", "run3/last", "--json"]));
-    assert_eq!(after, before + 5);
+    kill(&mut child);
+    dir.ok(&resume);
+    println!(
+        "{kills} kills, {moved} of them after a new save, {ended} after the end at step {steps}"
+    );
+    assert!(moved > kills / 2, "only {moved} kills came after a save");
+    assert_same_run(&dir, "whole", "parts");
+}
+
+fn kill(child: &mut Child) {
+    child.kill().expect("SIGKILL is sent");
+    child.wait().expect("the program ends");
+}
+
+#[test]
+fn fifty_kills_of_a_run_that_saves_all_the_time_change_nothing() {
+    kill_and_resume(50);
+}
+
+/// `cargo test --release --test main a_thousand_kills -- --ignored --nocapture`, a few minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn a_thousand_kills_of_a_run_that_saves_all_the_time_change_nothing() {
+    kill_and_resume(1000);
 }
 
 /// Weights so large that the first loss overflows: what a diverged run would come to.
@@ -73,15 +113,133 @@ fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpoint() 
 fn two_trainers_do_not_share_a_folder() {
     let dir = TestDir::new();
     dir.train_tiny("seed", &["--steps", "1"]);
-    let args =
-        ["train", "--out", "run", "--corpus", "tide.txt", "--hidden", "64", "--steps", "100000"];
-    let mut child = dir.start_until(&args, "run/last");
+    let mut child = dir.start_until(&saving_all_the_time("run", "1000000"), "run/last");
     dir.fails(1, &["train", "--resume", "run"], &["another process is training"]);
     dir.fails(
         1,
         &["train", "--out", "run", "--corpus", "tide.txt", "--overwrite"],
         &["another process"],
     );
-    child.kill().expect("SIGKILL is sent");
-    child.wait().expect("the program ends");
+    kill(&mut child);
+}
+
+/// Of trainers that start at once in one new folder, one trains and the others are told.
+#[test]
+fn of_trainers_that_start_at_once_one_trains() {
+    let dir = TestDir::new();
+    dir.train_tiny("whole", &[]);
+    let args = ["--hidden", "16", "--embedding", "8", "--layers", "1", "--batch", "4"];
+    let args = [&args[..], &["--seq-len", "16", "--steps", "30", "--warmup", "5"]].concat();
+    let args = [&["train", "--out", "run", "--corpus", "tide.txt"], &args[..]].concat();
+    let started: Vec<_> = (0..6).map(|_| dir.start(&args)).collect();
+    let codes: Vec<_> =
+        started.into_iter().map(|mut child| child.wait().expect("it ends").code()).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| **code == Some(1)).count(), 5, "{codes:?}");
+    assert_same_run(&dir, "whole", "run");
+}
+
+/// A hundred readers, eight at a time, of a run that replaces its checkpoints all the time: each finds
+/// weights, vocabulary and settings of one save.
+#[test]
+fn readers_during_training_never_see_a_mixture() {
+    let dir = TestDir::new();
+    dir.train_tiny("seed", &["--steps", "1"]);
+    let mut child = dir.start_until(&saving_all_the_time("run", "1000000"), "run/best");
+    let run = dir.path("run");
+    std::thread::scope(|scope| {
+        for reader in 0..8 {
+            let run = &run;
+            scope.spawn(move || {
+                for _ in reader..13 + reader / 4 {
+                    for name in ["", "best", "last"] {
+                        let read = Checkpoint::open(&run.join(name), &Device::Cpu);
+                        let checkpoint = read.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+                        assert!(checkpoint.network(&Device::Cpu).is_ok());
+                    }
+                }
+            });
+        }
+    });
+    dir.ok(&["sample", "--checkpoint", "run", "--length", "20"]);
+    assert!(child.try_wait().expect("its state").is_none(), "it trains on");
+    kill(&mut child);
+}
+
+/// Runs of two vocabularies replace each other in one folder. A reader finds one or the other.
+#[test]
+fn readers_during_overwrite_find_the_old_run_or_the_new_one() {
+    let dir = TestDir::new();
+    let tide = dir.train_tiny("run", &["--steps", "2"]);
+    assert_eq!(tide.code, Some(0), "{tide:?}");
+    dir.file("caps.txt", crate::support::TIDE.to_uppercase().repeat(30));
+    let done = AtomicBool::new(false);
+    let run = dir.path("run");
+    let (mut small, mut capital) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0..12 {
+                let corpus = if turn % 2 == 0 { "caps.txt" } else { "tide.txt" };
+                let more = ["--corpus", corpus, "--steps", "2", "--overwrite"];
+                let trained = dir.train_tiny("run", &more);
+                assert_eq!(trained.code, Some(0), "{trained:?}");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            match Checkpoint::open(&run, &Device::Cpu) {
+                Ok(checkpoint) if checkpoint.tokenizer.encode("tide").is_ok() => small += 1,
+                Ok(checkpoint) => {
+                    assert!(checkpoint.tokenizer.encode("TIDE").is_ok());
+                    assert_eq!(checkpoint.config.corpus.name, "caps");
+                    capital += 1;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    });
+    assert!(small > 0 && capital > 0, "{small} of one run, {capital} of the other");
+}
+
+/// Files of two checkpoints, copied into one folder by hand.
+#[test]
+fn a_mixture_of_two_checkpoints_is_noticed() {
+    let dir = TestDir::new();
+    dir.train_tiny("a", &["--steps", "5"]);
+    dir.train_tiny("b", &["--steps", "9"]);
+    // The same number of characters, each shifted by one in the alphabet.
+    let shifted = |c: char| if c.is_ascii_lowercase() { char::from(c as u8 + 1) } else { c };
+    let text: String = crate::support::TIDE.repeat(30).chars().map(shifted).collect();
+    dir.file("shifted.txt", text);
+    dir.train_tiny("c", &["--corpus", "shifted.txt", "--steps", "5"]);
+    let copy = |file: &str, from: &str| {
+        std::fs::copy(dir.path(from).join(file), dir.path("a").join(file)).expect("a copy");
+    };
+    let sample = ["sample", "--checkpoint", "a/best", "--length", "5"];
+    for file in ["best/model.safetensors", "best/tokenizer.json", "best/config.json"] {
+        for from in ["b", "c"] {
+            // The tokenizers of a and b are the same.
+            if (file, from) == ("best/tokenizer.json", "b") {
+                continue;
+            }
+            dir.train_tiny("a", &["--steps", "5", "--overwrite"]);
+            dir.ok(&sample);
+            copy(file, from);
+            dir.fails(1, &sample, &["belongs to another save", "copy all files"]);
+        }
+    }
+    for file in ["last/training.json", "last/training.safetensors"] {
+        dir.train_tiny("a", &["--steps", "5", "--overwrite"]);
+        copy(file, "b");
+        dir.fails(1, &["train", "--resume", "a"], &["belongs to another save"]);
+    }
+}
+
+/// Checkpoints of versions without a fingerprint stay readable.
+#[test]
+fn the_shipped_checkpoint_can_be_read() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/demo");
+    let dir = TestDir::new();
+    let info = json(&dir.ok(&["info", "--json", "--checkpoint", &demo.display().to_string()]));
+    assert_eq!(info["corpus"]["name"], "lantern-coast");
 }

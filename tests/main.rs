@@ -3,6 +3,7 @@
 mod adamw;
 mod command_line;
 mod crash;
+mod folders;
 mod generation;
 mod module_map;
 mod network;

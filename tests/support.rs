@@ -42,14 +42,16 @@ impl TestDir {
         Run::of(args, output)
     }
 
+    /// Starts the program, silent.
+    pub fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the program starts")
+    }
+
     /// Starts the program, silent, and waits until it has written `path`.
     pub fn start_until(&self, args: &[&str], path: &str) -> Child {
-        let mut child = self
-            .command(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
+        let mut child = self.start(args);
         let begun = Instant::now();
         loop {
             // In this order: a run that ends right after writing is no failure.

@@ -1,81 +1,138 @@
 //! Files and folders replaced in one step: after a crash at any moment, either the old contents or the
-//! new ones are there, complete.
+//! new ones are there, complete. Nothing is removed but a checkpoint's own files.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::contents::{
+    Contents, contents, ensure_file_or_nothing, ensure_metrics, foreign, is_of_checkpoint,
+};
+use crate::checkpoint::disk::Disk;
+use crate::checkpoint::format::CONFIG;
 use crate::error::{Error, Result};
 
-/// Writes `bytes` to a file beside `path`, flushes it to the disk, and renames it to `path`.
+/// Replaces a run's metrics: writes `bytes` to a file beside `path`, flushes it to the disk, and renames
+/// it to `path`.
 ///
 /// # Errors
-/// [`Error::Io`]; the old file stays.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = with_suffix(path, ".new");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    let written = write();
+/// [`Error::Io`], and [`Error::Run`] if something else than metrics is at either place; the old file
+/// stays.
+pub(super) fn replace_metrics(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = with_suffix(path, ".new");
+    ensure_metrics(path)?;
+    ensure_file_or_nothing(&new)?;
+    if new.exists() {
+        ensure_metrics(&new)?;
+        disk.remove_file(&new).map_err(Error::io("remove", &new))?;
+    }
+    let written = disk.write_new(&new, bytes).and_then(|()| disk.rename(&new, path));
     if written.is_err() {
         // Frees the space if the disk is full.
-        let _ = fs::remove_file(&beside);
+        let _ = disk.remove_file(&new);
     }
     written.map_err(Error::io("write", path))
 }
 
-/// Replaces the folder `place` by one that `fill` writes into.
+/// Replaces the checkpoint at `place` by one of these files, in the order in which they are written.
+/// Other files in its folder move into the new one.
 ///
-/// `fill` works in `place.new`. The two are then swapped: `place` → `place.old`, `place.new` → `place`.
-/// After a crash between these two renames `place` is missing, and both other folders are complete:
-/// [`recover`] finishes the swap, and [`existing`] finds the folder to read without writing.
+/// They are written into `place.new`. The two are then swapped: `place` → `place.old`, `place.new` →
+/// `place`. After a crash between these two renames `place` is missing, and both other folders are
+/// complete: [`recover`] finishes the swap, and [`existing`] finds the folder to read without writing.
 ///
 /// # Errors
-/// [`Error::Io`], or the error of `fill`; the old folder stays.
-pub fn replace_folder(place: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    recover(place)?;
-    let new = with_suffix(place, ".new");
-    let old = with_suffix(place, ".old");
-    remove_folder(&new)?;
-    let filled = fs::create_dir_all(&new)
-        .map_err(Error::io("create", &new))
-        .and_then(|()| fill(&new))
-        .and_then(|()| sync_folder(&new));
+/// [`Error::Run`] if something that is not a checkpoint is at one of these places; [`Error::Io`]. The old
+/// checkpoint stays.
+pub(super) fn replace_folder(disk: &Disk, place: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    recover(disk, place)?;
+    let (new, old) = (with_suffix(place, ".new"), with_suffix(place, ".old"));
+    let replaces = contents(place)? != Contents::Nothing;
+    let filled = fill(disk, &new, files);
     if let Err(error) = filled {
-        let _ = remove_folder(&new);
+        let _ = discard(disk, &new, None);
         return Err(error);
     }
-    remove_folder(&old)?;
-    if place.exists() {
-        rename(place, &old)?;
+    if replaces {
+        rename(disk, place, &old)?;
     }
-    rename(&new, place)?;
+    rename(disk, &new, place)?;
     if let Some(parent) = place.parent() {
-        sync_folder(parent)?;
+        disk.sync_folder(parent).map_err(Error::io("flush", parent))?;
     }
-    remove_folder(&old)
+    discard(disk, &old, Some(place))
 }
 
-/// Finishes a [`replace_folder`] that a crash interrupted. Only the process that holds the run's lock may
-/// call it.
+fn fill(disk: &Disk, folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    disk.create_folder(folder).map_err(Error::io("create the folder", folder))?;
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        disk.write_new(&path, bytes).map_err(Error::io("write", &path))?;
+    }
+    disk.sync_folder(folder).map_err(Error::io("flush", folder))
+}
+
+/// Finishes a [`replace_folder`] or a [`remove`] that a crash interrupted. Only the process that holds the
+/// run's lock may call it.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn recover(place: &Path) -> Result<()> {
+/// [`Error::Run`] if something that is not a checkpoint is in the way; [`Error::Io`].
+pub(super) fn recover(disk: &Disk, place: &Path) -> Result<()> {
     let (new, old) = (with_suffix(place, ".new"), with_suffix(place, ".old"));
-    if !place.exists() && old.exists() {
+    let (there, has_new, has_old) = (contents(place)?, contents(&new)?, contents(&old)?);
+    if there == Contents::Nothing && has_old != Contents::Nothing {
         // The old folder was moved aside, so that the new one is complete.
-        rename(if new.exists() { &new } else { &old }, place)?;
+        let complete = if matches!(has_new, Contents::Checkpoint(_)) { &new } else { &old };
+        rename(disk, complete, place)?;
     }
-    remove_folder(&new)?;
-    remove_folder(&old)
+    discard(disk, &new, Some(place))?;
+    discard(disk, &old, Some(place))
+}
+
+/// Removes the checkpoint at `place`. A crash leaves it whole or leaves none.
+///
+/// # Errors
+/// Those of [`recover`], and [`Error::Run`] if other files are in its folder.
+pub(super) fn remove(disk: &Disk, place: &Path) -> Result<()> {
+    recover(disk, place)?;
+    ensure_no_other_files(place)?;
+    if contents(place)? == Contents::Nothing {
+        return Ok(());
+    }
+    // By this name it counts as a save that was cut off, which nobody reads.
+    let new = with_suffix(place, ".new");
+    rename(disk, place, &new)?;
+    discard(disk, &new, None)
+}
+
+/// Refuses the places of a checkpoint if something else is at one of them.
+///
+/// # Errors
+/// [`Error::Run`], or [`Error::Io`] if they cannot be read.
+pub(super) fn ensure_checkpoint_or_nothing(place: &Path) -> Result<()> {
+    places(place).iter().try_for_each(|place| contents(place).map(drop))
+}
+
+/// Refuses the places of a checkpoint if other files are in a folder there.
+///
+/// # Errors
+/// Those of [`ensure_checkpoint_or_nothing`].
+pub(super) fn ensure_no_other_files(place: &Path) -> Result<()> {
+    for place in places(place) {
+        if let Contents::Checkpoint(others) = contents(&place)?
+            && let Some(other) = others.first()
+        {
+            return Err(foreign(&place, format!("it holds {}", Path::new(other).display())));
+        }
+    }
+    Ok(())
+}
+
+fn places(place: &Path) -> [PathBuf; 3] {
+    [place.to_path_buf(), with_suffix(place, ".new"), with_suffix(place, ".old")]
 }
 
 /// The folder that holds the last complete contents of `place`, if there is one.
-pub fn existing(place: &Path) -> Option<PathBuf> {
+pub(super) fn existing(place: &Path) -> Option<PathBuf> {
     if place.is_dir() {
         return Some(place.to_path_buf());
     }
@@ -86,66 +143,82 @@ pub fn existing(place: &Path) -> Option<PathBuf> {
     Some(if new.is_dir() { new } else { old })
 }
 
+/// Removes a checkpoint's folder, if it is there. Other files in it move to `heir`; without one they stay
+/// where they are, which is an error.
+fn discard(disk: &Disk, folder: &Path, heir: Option<&Path>) -> Result<()> {
+    let others = match contents(folder)? {
+        Contents::Nothing => return Ok(()),
+        Contents::Fragment => Vec::new(),
+        Contents::Checkpoint(others) => others,
+    };
+    for other in &others {
+        match heir.filter(|heir| heir.is_dir() && !heir.join(other).exists()) {
+            Some(heir) => rename(disk, &folder.join(other), &heir.join(other))?,
+            None => {
+                let why = format!("it holds {}", Path::new(other).display());
+                return Err(foreign(folder, why));
+            }
+        }
+    }
+    let remove = || -> std::io::Result<()> {
+        let mut names: Vec<_> = fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<_, _>>()?;
+        // config.json goes last: without it the others would no longer be known as a checkpoint's.
+        names.sort_by_key(|name| name == CONFIG);
+        for name in names.iter().filter(|name| is_of_checkpoint(name)) {
+            disk.remove_file(&folder.join(name))?;
+        }
+        disk.remove_folder(folder)
+    };
+    remove().map_err(Error::io("remove", folder))
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(suffix);
     path.with_file_name(name)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::io("move a folder to", to))
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Flushes the names in a folder to the disk. Windows has no such call, and needs none.
-fn sync_folder(path: &Path) -> Result<()> {
-    #[cfg(unix)]
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", path))?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+fn rename(disk: &Disk, from: &Path, to: &Path) -> Result<()> {
+    disk.rename(from, to).map_err(Error::io("move something to", to))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn put(folder: &Path, text: &str) -> Result<()> {
+    fn config(text: &str) -> Vec<u8> {
+        format!("{{\n  \"format\": 1,\n  \"chargru\": \"{text}\"\n}}\n").into_bytes()
+    }
+
+    fn files(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+        vec![(CONFIG, config(text)), ("model.safetensors", text.into())]
+    }
+
+    fn put(folder: &Path, text: &str) {
         fs::create_dir_all(folder).unwrap();
-        write_file(&folder.join("a"), text.as_bytes())
+        for (name, bytes) in files(text) {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
     }
 
     fn read(place: &Path) -> String {
-        existing(place)
-            .map_or_else(String::new, |p| fs::read_to_string(p.join("a")).unwrap_or_default())
+        let weights = |folder: PathBuf| fs::read_to_string(folder.join("model.safetensors"));
+        existing(place).map_or_else(String::new, |folder| weights(folder).unwrap_or_default())
     }
 
-    #[test]
-    fn a_failed_fill_leaves_the_old_folder() -> Result<()> {
-        let temp = tempfile::tempdir().unwrap();
-        let place = temp.path().join("last");
-        replace_folder(&place, |dir| put(dir, "one"))?;
-        let failed = replace_folder(&place, |dir| {
-            put(dir, "half")?;
-            Err(Error::Text("the disk is full".into()))
-        });
-        assert_eq!(failed.unwrap_err().to_string(), "the disk is full");
-        assert_eq!(read(&place), "one");
-        replace_folder(&place, |dir| put(dir, "two"))?;
-        assert_eq!(read(&place), "two");
-        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left behind");
-        Ok(())
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
     }
 
-    /// Every state that a kill can leave, in the order in which `replace_folder` passes through them.
+    /// Every state that a kill can leave, in the order in which `replace_folder` and `remove` pass through
+    /// them.
     #[test]
     fn every_moment_of_a_crash_leaves_a_whole_folder() -> Result<()> {
         let states: [(&[(&str, &str)], &str); 5] = [
@@ -159,13 +232,84 @@ mod tests {
             let temp = tempfile::tempdir().unwrap();
             let place = temp.path().join("last");
             for (name, text) in folders {
-                put(&temp.path().join(name), text)?;
+                put(&temp.path().join(name), text);
             }
             assert_eq!(read(&place), expected, "read before recovery: {folders:?}");
-            recover(&place)?;
-            assert!(place.is_dir());
+            recover(&Disk::default(), &place)?;
             assert_eq!(read(&place), expected, "read after recovery: {folders:?}");
-            assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+            assert_eq!(names(temp.path()), ["last"]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_removal_that_was_cut_off_is_finished() -> Result<()> {
+        let temp = tempfile::tempdir().unwrap();
+        let (place, disk) = (temp.path().join("best"), Disk::default());
+        put(&place, "one");
+        remove(&disk, &place)?;
+        assert_eq!(names(temp.path()), [""; 0]);
+        put(&temp.path().join("best.new"), "one");
+        fs::remove_file(temp.path().join("best.new/model.safetensors")).unwrap();
+        assert_eq!(existing(&place), None);
+        recover(&disk, &place)?;
+        assert_eq!(names(temp.path()), [""; 0]);
+        Ok(())
+    }
+
+    /// A file manager may put its own files there, at any moment.
+    #[test]
+    fn other_files_in_a_checkpoint_s_folder_stay_with_it() -> Result<()> {
+        let temp = tempfile::tempdir().unwrap();
+        let (place, disk) = (temp.path().join("last"), Disk::default());
+        replace_folder(&disk, &place, &files("one"))?;
+        fs::write(place.join("notes.txt"), "mine").unwrap();
+        replace_folder(&disk, &place, &files("two"))?;
+        assert_eq!(read(&place), "two");
+        assert_eq!(names(&place), ["config.json", "model.safetensors", "notes.txt"]);
+        assert_eq!(names(temp.path()), ["last"]);
+        let refused = remove(&disk, &place).unwrap_err().to_string();
+        assert!(refused.contains("it holds notes.txt"), "{refused}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_chargru_s_is_refused_and_stays() {
+        for taken in ["last", "last.new", "last.old"] {
+            let temp = tempfile::tempdir().unwrap();
+            let (place, disk) = (temp.path().join("last"), Disk::default());
+            let mine = temp.path().join(taken);
+            fs::create_dir(&mine).unwrap();
+            fs::write(mine.join("beach.jpg"), "a picture").unwrap();
+            for refused in [
+                replace_folder(&disk, &place, &files("one")),
+                recover(&disk, &place),
+                remove(&disk, &place),
+                ensure_checkpoint_or_nothing(&place),
+            ] {
+                let message = refused.unwrap_err().to_string();
+                let says = format!("{} is in the way of the run", mine.display());
+                assert!(message.starts_with(&says) && message.contains("beach.jpg"), "{message}");
+            }
+            assert_eq!(names(temp.path()), [taken]);
+            assert_eq!(fs::read_to_string(mine.join("beach.jpg")).unwrap(), "a picture");
+        }
+    }
+
+    #[test]
+    fn metrics_are_replaced_and_another_file_of_that_name_is_not() -> Result<()> {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, disk) = (temp.path().join("metrics.jsonl"), Disk::default());
+        replace_metrics(&disk, &path, b"{\"step\":1")?;
+        fs::write(temp.path().join("metrics.jsonl.new"), b"{\"step\":7").unwrap();
+        replace_metrics(&disk, &path, b"{\"step\":2")?;
+        assert_eq!(fs::read(&path).unwrap(), b"{\"step\":2");
+        assert_eq!(names(temp.path()), ["metrics.jsonl"]);
+        for name in ["metrics.jsonl", "metrics.jsonl.new"] {
+            fs::write(temp.path().join(name), "my own notes\n").unwrap();
+            replace_metrics(&disk, &path, b"{\"step\":3").unwrap_err();
+            assert_eq!(fs::read_to_string(temp.path().join(name)).unwrap(), "my own notes\n");
+            fs::remove_file(temp.path().join(name)).unwrap();
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::data::{CorpusRecord, Cursor};
 use crate::error::{Cause, Error, ensure};
@@ -14,10 +15,17 @@ pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 /// The weights, by PyTorch's names.
 pub const WEIGHTS: &str = "model.safetensors";
+/// Key of the metadata in both safetensors files: [`Config::fingerprint`] of the files beside it, so that a
+/// mixture of two checkpoints is noticed. Older versions wrote none.
+pub(super) const FINGERPRINT: &str = "chargru";
 /// [`TrainingRecord`]; only in `last`.
 pub const TRAINING: &str = "training.json";
 /// The tensors of [`TrainingState`]; only in `last`.
 pub const TRAINING_TENSORS: &str = "training.safetensors";
+
+/// All of these. [`CONFIG`] is written first and removed last: a folder that holds another one without it
+/// is not chargru's.
+pub(super) const FILES: [&str; 5] = [CONFIG, TOKENIZER, WEIGHTS, TRAINING, TRAINING_TENSORS];
 
 /// Version of the format. It is raised when the meaning of a file changes, so that older programs refuse
 /// to read it.
@@ -40,15 +48,51 @@ pub struct Config {
     pub progress: Progress,
 }
 
+/// The beginning of config.json.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+    chargru: String,
+}
+
 impl Config {
+    /// How config.json begins, as every version writes it: here the number of the format follows.
+    const HEAD: &[u8] = b"{\n  \"format\": ";
+
+    /// Whether the bytes are config.json of any version of chargru.
+    pub(super) fn is_one(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<Versioned>(bytes).is_ok()
+    }
+
+    /// Whether the bytes can be the first part of one.
+    pub(super) fn may_become_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(Self::HEAD) || Self::HEAD.starts_with(bytes)
+    }
+
+    /// Names the save that a file of a checkpoint belongs to: the SHA-256, in hexadecimal, of the tokenizer,
+    /// the shape of the network, the text, and how far the weights were trained. Settings that say where
+    /// files are or when a run ends do not count, so that the same run gives the same bytes anywhere.
+    pub(super) fn fingerprint(&self, tokenizer: &[u8]) -> String {
+        let Self { model, corpus, progress, .. } = self;
+        let text = format!(
+            "{} {} {} {} {} {} {} {} {} {}",
+            model.cell,
+            model.vocab,
+            model.embedding,
+            model.hidden,
+            model.layers,
+            model.tie_weights,
+            corpus.sha256,
+            progress.step,
+            progress.epoch,
+            sha256(tokenizer),
+        );
+        sha256(text.as_bytes())
+    }
+
     /// # Errors
     /// JSON that is broken, another format, or a model whose settings are outside their range.
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, Cause> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            format: u32,
-            chargru: String,
-        }
         let found: Versioned = serde_json::from_slice(bytes)?;
         ensure!(
             found.format == FORMAT,
@@ -65,6 +109,10 @@ impl Config {
         })?;
         Ok(config)
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How far a run has come. Losses are nats per id.
@@ -105,6 +153,9 @@ pub struct TrainingRecord {
     pub loss_sum: f64,
     /// How many those are.
     pub loss_count: u64,
+    /// The save that it belongs to; see [`FINGERPRINT`]. Empty in files of older versions.
+    #[serde(default)]
+    pub fingerprint: String,
 }
 
 /// One line of `metrics.jsonl`.
@@ -124,6 +175,11 @@ pub struct Metrics {
     pub chars_per_second: f64,
     /// Time that the run has taken.
     pub elapsed_seconds: f64,
+}
+
+impl Metrics {
+    /// How a line begins.
+    pub(super) const HEAD: &[u8] = b"{\"step\":";
 }
 
 /// A checkpoint in memory, to be written.

@@ -3,22 +3,21 @@
 
 use std::collections::HashMap;
 use std::fs;
+#[cfg(unix)]
+use std::fs::File;
 use std::path::{Path, PathBuf};
-
-use candle_core::{DType, Device, Tensor};
-use candle_nn::{VarBuilder, VarMap};
-use safetensors::{Dtype, SafeTensors};
+use std::time::Duration;
 
 use crate::checkpoint::atomic::existing;
 use crate::checkpoint::format::{
     CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
 };
+use crate::checkpoint::read::{file_size, read_tensors, read_text_file};
 use crate::error::{Cause, Error, Result, ensure};
-use crate::model::{Network, var_map};
+use crate::model::{ModelConfig, Network, var_map};
 use crate::text::Tokenizer;
-
-/// Largest JSON file that is read.
-const MAX_TEXT_FILE: u64 = 256 << 20;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
 
 /// A checkpoint, read and checked.
 pub struct Checkpoint {
@@ -29,22 +28,44 @@ pub struct Checkpoint {
     /// Text to ids and back.
     pub tokenizer: Tokenizer,
     weights: HashMap<String, Tensor>,
+    fingerprint: String,
+    /// Its files name the save that they belong to. Those of older versions do not.
+    has_fingerprint: bool,
 }
+
+/// How often a checkpoint is read that is replaced meanwhile.
+const ATTEMPTS: u32 = 100;
 
 impl Checkpoint {
     /// Opens `path`: a run (then its `best`, or `last` if nothing was evaluated yet) or a folder inside it.
+    /// It may be replaced meanwhile, by a run that trains there: all files are then of the same save.
     ///
     /// # Errors
     /// [`Error::NoCheckpoint`] if nothing is at `path`; [`Error::Io`] for a file that is missing;
     /// [`Error::Checkpoint`] for one that is broken, of another version, or does not fit the others.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
-        let folder = resolve(path)?;
+        let mut attempt = 1;
+        loop {
+            let folder = resolve(path)?;
+            let watch = Watch::new(&folder);
+            let read = Self::read(folder, device);
+            // Without a fingerprint, only a folder that stayed in its place is known to be of one save.
+            let known = matches!(&read, Ok(checkpoint) if checkpoint.has_fingerprint);
+            if known || attempt >= ATTEMPTS || watch.is_unchanged() {
+                return read;
+            }
+            std::thread::sleep(Duration::from_millis(u64::from(attempt.min(10))));
+            attempt += 1;
+        }
+    }
+
+    fn read(folder: PathBuf, device: &Device) -> Result<Self> {
         let path = folder.join(CONFIG);
         let config = Config::from_json(&read_text_file(&path)?)
             .map_err(|cause| Error::broken(&path, cause))?;
         let path = folder.join(TOKENIZER);
-        let tokenizer = Tokenizer::from_json(&read_text_file(&path)?)
-            .map_err(|cause| Error::broken(&path, cause))?;
+        let json = read_text_file(&path)?;
+        let tokenizer = Tokenizer::from_json(&json).map_err(|cause| Error::broken(&path, cause))?;
         ensure!(
             tokenizer.vocab_size() == config.model.vocab,
             Error::checkpoint(
@@ -58,10 +79,16 @@ impl Checkpoint {
                 )
             )
         );
+        let fingerprint = config.fingerprint(&json);
         let path = folder.join(WEIGHTS);
-        let weights = read_tensors(&path, device)?;
+        let (weights, of) = read_tensors(&path, weights_size(&config.model), device)?;
+        ensure!(
+            of.as_ref().is_none_or(|of| *of == fingerprint),
+            Error::checkpoint(&path, mixed(&path))
+        );
         check_weights(&config, &weights).map_err(|cause| Error::broken(&path, cause))?;
-        Ok(Self { folder, config, tokenizer, weights })
+        let has_fingerprint = of.is_some();
+        Ok(Self { folder, config, tokenizer, weights, fingerprint, has_fingerprint })
     }
 
     /// The network with these weights.
@@ -89,14 +116,85 @@ impl Checkpoint {
     /// The training state. Only the `last` checkpoint of a run has one.
     ///
     /// # Errors
-    /// [`Error::Io`] for a file that is missing; [`Error::Checkpoint`] for one that is broken.
+    /// [`Error::Io`] for a file that is missing; [`Error::Checkpoint`] for one that is broken or of
+    /// another save.
     pub fn training(&self, device: &Device) -> Result<TrainingState> {
         let path = self.folder.join(TRAINING);
         let record: TrainingRecord = serde_json::from_slice(&read_text_file(&path)?)
             .map_err(|cause| Error::broken(&path, cause))?;
-        let tensors = read_tensors(&self.folder.join(TRAINING_TENSORS), device)?;
+        let is_of_this = |of: &str| !self.has_fingerprint || of == self.fingerprint;
+        ensure!(is_of_this(&record.fingerprint), Error::checkpoint(&path, mixed(&path)));
+        let path = self.folder.join(TRAINING_TENSORS);
+        let (tensors, of) = read_tensors(&path, training_size(&self.config.model), device)?;
+        ensure!(is_of_this(&of.unwrap_or_default()), Error::checkpoint(&path, mixed(&path)));
         Ok(TrainingState { record, tensors: tensors.into_iter().collect() })
     }
+}
+
+fn mixed(path: &Path) -> String {
+    format!(
+        "{} belongs to another save than the {CONFIG} and the {TOKENIZER} beside it: copy all files of \
+         one checkpoint together",
+        path.display()
+    )
+}
+
+/// Notices that a folder was replaced by another one.
+struct Watch {
+    folder: PathBuf,
+    /// While it is open, no other folder can have its number. (On Windows it could not be renamed.)
+    #[cfg(unix)]
+    _open: Option<File>,
+    was: Option<Identity>,
+}
+
+/// Device and number of the folder.
+#[cfg(unix)]
+type Identity = (u64, u64);
+/// When the folder was created and when a file was last added to it.
+#[cfg(not(unix))]
+type Identity = (std::time::SystemTime, std::time::SystemTime);
+
+impl Watch {
+    fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            #[cfg(unix)]
+            _open: File::open(folder).ok(),
+            was: identity(folder),
+        }
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.was.is_some() && self.was == identity(&self.folder)
+    }
+}
+
+#[cfg(unix)]
+fn identity(folder: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(folder: &Path) -> Option<Identity> {
+    let found = fs::metadata(folder).ok()?;
+    found.created().ok().zip(found.modified().ok())
+}
+
+/// Most bytes that the weights of `model` take.
+fn weights_size(model: &ModelConfig) -> u64 {
+    file_size(model.parameter_count() as u64, model.parameters().len() as u64)
+}
+
+/// Most bytes that its training state takes: two moments of each weight, and the state of every layer for the
+/// largest batch.
+fn training_size(model: &ModelConfig) -> u64 {
+    const LARGEST_BATCH: u64 = 1 << 16;
+    let (layers, hidden) = (model.layers as u64, model.hidden as u64);
+    let states = (2 * LARGEST_BATCH).saturating_mul(layers).saturating_mul(hidden);
+    let moments = (model.parameter_count() as u64).saturating_mul(2);
+    file_size(moments.saturating_add(states), 2 * model.parameters().len() as u64 + layers)
 }
 
 /// The checkpoint folder for `path`: itself, or `best` or `last` in it.
@@ -114,54 +212,6 @@ fn resolve(path: &Path) -> Result<PathBuf> {
         path.display()
     );
     Err(Error::checkpoint(path, holds_none))
-}
-
-fn read_text_file(path: &Path) -> Result<Vec<u8>> {
-    read_file(path, MAX_TEXT_FILE)
-}
-
-/// The bytes of a regular file of at most `most` bytes. Reading anything else, a pipe or a terminal,
-/// might never end.
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let file = fs::metadata(path).map_err(Error::io("read", path))?;
-    let wrong = if !file.is_file() {
-        format!("cannot read {}: it is not a regular file", path.display())
-    } else if file.len() > most {
-        format!("{} has {} bytes, more than any checkpoint's ({most})", path.display(), file.len())
-    } else {
-        return fs::read(path).map_err(Error::io("read", path));
-    };
-    Err(Error::checkpoint(path, wrong))
-}
-
-fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let bytes = read_file(path, u64::MAX)?;
-    let read = || -> Result<HashMap<String, Tensor>, Cause> {
-        ensure!(!bytes.is_empty(), Cause::from("it is empty"));
-        let tensors = SafeTensors::deserialize(&bytes)
-            .map_err(|error| Cause::from(format!("no whole safetensors file: {error}")))?;
-        tensors
-            .iter()
-            .map(|(name, view)| {
-                ensure!(
-                    view.dtype() == Dtype::F32,
-                    Cause::from(format!("{name} is {:?}, but chargru keeps float32", view.dtype()))
-                );
-                let values: Vec<f32> = view
-                    .data()
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect();
-                ensure!(
-                    values.iter().all(|v| v.is_finite()),
-                    Cause::from(format!("{name} holds a NaN or an infinity"))
-                );
-                let tensor = Tensor::from_vec(values, view.shape(), device)?;
-                Ok((name.to_string(), tensor))
-            })
-            .collect()
-    };
-    read().map_err(|cause| Error::broken(path, cause))
 }
 
 /// Checks that `weights` are the tensors that the configuration names, in its shapes, and no others.

@@ -5,12 +5,19 @@
 //! |---|---|
 //! | `format` | the contents of the files |
 //! | `load`, `save` | a checkpoint folder read · written |
-//! | `run` | the folder of a run: its two checkpoints, its metrics, its lock |
+//! | `read` | the bytes and the tensors of one file |
+//! | `run`, `lock` | the folder of a run: its two checkpoints, its metrics · its lock |
 //! | `atomic` | files and folders replaced in one step |
+//! | `contents` | what in a run's folder is chargru's, and what is not |
+//! | `disk` | the operations of a save on the file system |
 
 mod atomic;
+mod contents;
+pub(crate) mod disk;
 mod format;
 mod load;
+mod lock;
+mod read;
 mod run;
 mod save;
 

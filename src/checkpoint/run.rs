@@ -1,23 +1,34 @@
 //! The folder of a run: `best`, `last`, `metrics.jsonl`, and a lock, so that only one process trains in it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use crate::checkpoint::atomic::{existing, recover, write_file};
-use crate::checkpoint::format::{CONFIG, Metrics, Snapshot};
-use crate::checkpoint::save::save;
+use crate::checkpoint::atomic::{
+    ensure_checkpoint_or_nothing, ensure_no_other_files, existing, recover, remove, replace_metrics,
+};
+use crate::checkpoint::contents::{ensure_metrics, metadata};
+use crate::checkpoint::disk::Disk;
+use crate::checkpoint::format::{CONFIG, Config, Metrics, Snapshot};
+use crate::checkpoint::lock::Lock;
+use crate::checkpoint::read::read_text_file;
+use crate::checkpoint::save::save_on;
 use crate::error::{Error, Result, RunProblem, ensure};
 
 const METRICS: &str = "metrics.jsonl";
-const LOCK: &str = ".lock";
 const DEMO: &str = "demo";
 
-/// The folder of a run that this process trains; locked until it is dropped.
+/// The folder of a run that this process trains; locked until it is dropped. Dropped before a checkpoint
+/// was saved, it leaves no trace of a new run.
 pub struct RunFolder {
     root: PathBuf,
-    _lock: File,
+    disk: Disk,
+    lock: Option<Lock>,
+    /// Folders that were created for the run, the outermost first.
+    created: Vec<PathBuf>,
+    /// It holds a checkpoint of the run.
+    saved: AtomicBool,
 }
 
 /// What [`RunFolder::create`] does if the folder holds a run.
@@ -34,45 +45,75 @@ impl RunFolder {
     /// checkpoint.
     ///
     /// # Errors
-    /// [`Error::Run`] if the folder holds a run that may not be overwritten, or if another process trains
-    /// in it; [`Error::Io`] if it cannot be written.
+    /// [`Error::Run`] if the folder holds a run that may not be overwritten, if something that is not
+    /// a run's is in the way, or if another process trains in it; [`Error::Io`] if it cannot be written.
     pub fn create(root: &Path, policy: IfExists) -> Result<Self> {
+        Self::create_on(Disk::default(), root, policy)
+    }
+
+    pub(crate) fn create_on(disk: Disk, root: &Path, policy: IfExists) -> Result<Self> {
+        Self::check(root, policy)?;
+        let mut run = Self::new(disk, root);
+        for folder in root.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+            if folder.exists() {
+                break;
+            }
+            run.created.insert(0, folder.to_path_buf());
+        }
+        for folder in &run.created {
+            match run.disk.create_folder(folder) {
+                // Two runs that start at once may need the same folder above theirs.
+                Err(_) if folder.is_dir() => {}
+                created => created.map_err(Error::io("create the folder", folder))?,
+            }
+            if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                run.disk.sync_folder(parent).map_err(Error::io("flush", parent))?;
+            }
+        }
+        run.lock = Some(Lock::acquire(root)?);
+        // Another process may have begun a run before this one had the lock.
+        Self::check(root, policy)?;
+        Ok(run)
+    }
+
+    /// Whether [`RunFolder::create`] would refuse: a look, before any work is done for the run.
+    ///
+    /// # Errors
+    /// [`Error::Run`] and [`Error::Io`] as there, but for the lock.
+    pub fn check(root: &Path, policy: IfExists) -> Result<()> {
+        let places = ["best", "last"].map(|name| root.join(name));
+        places.iter().try_for_each(|place| ensure_checkpoint_or_nothing(place))?;
+        ensure_metrics(&root.join(METRICS))?;
         ensure!(
             policy == IfExists::Overwrite || !holds_run(root),
             problem(root, RunProblem::Exists)
         );
-        fs::create_dir_all(root).map_err(Error::io("create the folder", root))?;
-        Self::open(root)
+        places.iter().try_for_each(|place| ensure_no_other_files(place))
     }
 
     /// The folder of a run that is to be resumed.
     ///
     /// # Errors
-    /// [`Error::Run`] if it holds no run, or if another process trains in it; [`Error::Io`] if it cannot
-    /// be written.
+    /// [`Error::Run`] if it holds no run, if something that is not a run's is in the way, or if
+    /// another process trains in it; [`Error::Io`] if it cannot be written.
     pub fn resume(root: &Path) -> Result<Self> {
+        Self::resume_on(Disk::default(), root)
+    }
+
+    pub(crate) fn resume_on(disk: Disk, root: &Path) -> Result<Self> {
         ensure!(existing(&root.join("last")).is_some(), problem(root, RunProblem::Missing));
-        let run = Self::open(root)?;
-        recover(&run.last())?;
-        recover(&run.best())?;
+        let mut run = Self::new(disk, root);
+        run.lock = Some(Lock::acquire(root)?);
+        run.saved = true.into();
+        recover(&run.disk, &run.last())?;
+        recover(&run.disk, &run.best())?;
+        ensure_metrics(&root.join(METRICS))?;
         Ok(run)
     }
 
-    fn open(root: &Path) -> Result<Self> {
-        let path = root.join(LOCK);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("write into", root))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(problem(root, RunProblem::Locked)),
-            // A file system without locks. Training goes on without one.
-            Err(TryLockError::Error(_)) => {}
-        }
-        Ok(Self { root: root.to_path_buf(), _lock: lock })
+    fn new(disk: Disk, root: &Path) -> Self {
+        let root = root.to_path_buf();
+        Self { root, disk, lock: None, created: Vec::new(), saved: false.into() }
     }
 
     /// The folder itself.
@@ -97,33 +138,49 @@ impl RunFolder {
     /// folder cannot be written.
     pub fn begin(&self, snapshot: &Snapshot) -> Result<()> {
         self.ensure_space(snapshot)?;
-        save(&self.last(), snapshot)?;
-        recover(&self.best())?;
-        for result in [fs::remove_dir_all(self.best()), fs::remove_file(self.root.join(METRICS))] {
-            match result {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("clear the old run in", &self.root)(error));
-                }
-                _ => {}
-            }
+        self.save_last(snapshot)?;
+        self.remove_best()?;
+        let metrics = self.root.join(METRICS);
+        ensure_metrics(&metrics)?;
+        if metadata(&metrics)?.is_some() {
+            self.disk.remove_file(&metrics).map_err(Error::io("remove", &metrics))?;
         }
         Ok(())
     }
 
-    /// Replaces `last`.
+    /// Replaces `last`. The metrics up to it are flushed to the disk first.
     ///
     /// # Errors
-    /// Those of [`save`].
+    /// Those of [`save`](crate::checkpoint::save), and [`Error::Io`].
     pub fn save_last(&self, snapshot: &Snapshot) -> Result<()> {
-        save(&self.last(), snapshot)
+        let metrics = self.root.join(METRICS);
+        if metrics.exists() {
+            self.disk.sync_appended(&metrics).map_err(Error::io("flush", &metrics))?;
+        }
+        save_on(&self.disk, &self.last(), snapshot)?;
+        self.saved.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Replaces `best`.
     ///
     /// # Errors
-    /// Those of [`save`].
+    /// Those of [`save`](crate::checkpoint::save).
     pub fn save_best(&self, snapshot: &Snapshot) -> Result<()> {
-        save(&self.best(), snapshot)
+        save_on(&self.disk, &self.best(), snapshot)
+    }
+
+    /// Removes `best`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if it holds files that are not a checkpoint's; [`Error::Io`].
+    pub fn remove_best(&self) -> Result<()> {
+        remove(&self.disk, &self.best())
+    }
+
+    /// config.json of `best`; None if there is none that can be read.
+    pub fn best_config(&self) -> Option<Config> {
+        Config::from_json(&read_text_file(&self.best().join(CONFIG)).ok()?).ok()
     }
 
     /// Checks the space on the disk before the training begins.
@@ -157,49 +214,56 @@ impl RunFolder {
     pub fn append_metrics(&self, metrics: &Metrics) -> Result<()> {
         let path = self.root.join(METRICS);
         let line = json_line(metrics).map_err(Error::io("write", &path))?;
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(&line))
-            .map_err(Error::io("write", &path))
+        self.disk.append(&path, &line).map_err(Error::io("write", &path))
     }
 
-    /// Removes the lines after `step` from `metrics.jsonl`. A run that goes on from there writes them again.
+    /// Removes the lines after `step` from `metrics.jsonl`, and those that are broken. A run that goes on
+    /// from there writes them again.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::Checkpoint`] and [`Error::Run`] for a file that cannot be a run's metrics.
     pub fn rewind_metrics(&self, step: u64) -> Result<()> {
         let path = self.root.join(METRICS);
-        if !path.exists() {
+        ensure_metrics(&path)?;
+        if metadata(&path)?.is_none() {
             return Ok(());
         }
-        let kept: Vec<Metrics> =
-            read_metrics(&self.root)?.into_iter().filter(|m| m.step <= step).collect();
-        let mut bytes = Vec::new();
-        for metrics in &kept {
-            bytes.extend(json_line(metrics).map_err(Error::io("write", &path))?);
+        let bytes = read_text_file(&path)?;
+        let mut kept = Vec::with_capacity(bytes.len());
+        for metrics in parse_metrics(&bytes).filter(|metrics| metrics.step <= step) {
+            kept.extend(json_line(&metrics).map_err(Error::io("write", &path))?);
         }
-        write_file(&path, &bytes)
+        if kept == bytes { Ok(()) } else { replace_metrics(&self.disk, &path, &kept) }
     }
 }
 
-/// The lines of a run's `metrics.jsonl`. An incomplete last line, left by a crash, is ignored.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn read_metrics(root: &Path) -> Result<Vec<Metrics>> {
-    let path = root.join(METRICS);
-    let file = File::open(&path).map_err(Error::io("read", &path))?;
-    let mut all = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(Error::io("read", &path))?;
-        match serde_json::from_str(&line) {
-            Ok(metrics) => all.push(metrics),
-            Err(_) => break,
+impl Drop for RunFolder {
+    /// Without a checkpoint there is no run: what was created for it goes.
+    fn drop(&mut self) {
+        if self.saved.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(lock) = self.lock.take() {
+            lock.remove(&self.disk);
+        }
+        for folder in self.created.iter().rev() {
+            // Only if it is empty.
+            let _ = self.disk.remove_folder(folder);
         }
     }
-    Ok(all)
+}
+
+/// The lines of a run's `metrics.jsonl`. A line that is broken is left out: a crash may leave the last one
+/// incomplete.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Checkpoint`] for something else than a regular file, and for one that is too large.
+pub fn read_metrics(root: &Path) -> Result<Vec<Metrics>> {
+    Ok(parse_metrics(&read_text_file(&root.join(METRICS))?).collect())
+}
+
+fn parse_metrics(bytes: &[u8]) -> impl Iterator<Item = Metrics> {
+    bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 fn problem(root: &Path, problem: RunProblem) -> Error {

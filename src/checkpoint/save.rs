@@ -6,37 +6,45 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::checkpoint::atomic::{replace_folder, write_file};
-use crate::checkpoint::format::{CONFIG, Snapshot, TOKENIZER, TRAINING, TRAINING_TENSORS, WEIGHTS};
-use crate::error::{Cause, Error, Result};
+use crate::checkpoint::atomic::replace_folder;
+use crate::checkpoint::disk::Disk;
+use crate::checkpoint::format::{
+    CONFIG, FINGERPRINT, Snapshot, TOKENIZER, TRAINING, TRAINING_TENSORS, WEIGHTS,
+};
+use crate::error::{Cause, Error, Result, ensure};
 
-/// Writes a checkpoint into the folder `place`, replacing what is there in one move.
+/// Writes a checkpoint into the folder `place`, replacing the one that is there in one move.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] if the folder cannot be written; the old checkpoint stays.
+/// [`Error::Checkpoint`] if the folder cannot be written or holds something else, or if a number is
+/// infinite or NaN; the old checkpoint stays.
 pub fn save(place: &Path, snapshot: &Snapshot) -> Result<()> {
-    write(place, snapshot).map_err(|cause| Error::Checkpoint {
+    save_on(&Disk::default(), place, snapshot)
+}
+
+pub(super) fn save_on(disk: &Disk, place: &Path, snapshot: &Snapshot) -> Result<()> {
+    write(disk, place, snapshot).map_err(|cause| Error::Checkpoint {
         path: place.to_path_buf(),
         message: format!("the checkpoint {} was not replaced", place.display()),
         source: Some(cause),
     })
 }
 
-fn write(place: &Path, snapshot: &Snapshot) -> Result<(), Cause> {
-    // Everything is serialised before anything is written.
-    let mut files = vec![
-        (CONFIG, pretty(snapshot.config)?),
-        (TOKENIZER, snapshot.tokenizer.to_json()?),
-        (WEIGHTS, tensors_to_bytes(&snapshot.weights)?),
-    ];
+fn write(disk: &Disk, place: &Path, snapshot: &Snapshot) -> Result<(), Cause> {
+    // Everything is serialised and checked before anything is written. config.json comes first: by it a
+    // folder is known as a checkpoint.
+    let tokenizer = snapshot.tokenizer.to_json()?;
+    let fingerprint = snapshot.config.fingerprint(&tokenizer);
+    let weights = checked_bytes(&snapshot.weights, &fingerprint)?;
+    let mut files =
+        vec![(CONFIG, pretty(snapshot.config)?), (TOKENIZER, tokenizer), (WEIGHTS, weights)];
     if let Some(training) = &snapshot.training {
-        files.push((TRAINING, pretty(&training.record)?));
-        files.push((TRAINING_TENSORS, tensors_to_bytes(&training.tensors)?));
+        let mut record = training.record.clone();
+        record.fingerprint.clone_from(&fingerprint);
+        files.push((TRAINING, pretty(&record)?));
+        files.push((TRAINING_TENSORS, checked_bytes(&training.tensors, &fingerprint)?));
     }
-    replace_folder(place, |folder| {
-        files.iter().try_for_each(|(name, bytes)| write_file(&folder.join(name), bytes))
-    })?;
-    Ok(())
+    Ok(replace_folder(disk, place, &files)?)
 }
 
 fn pretty<T: serde::Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
@@ -45,26 +53,75 @@ fn pretty<T: serde::Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Tensors that can be loaded again: a NaN or an infinity is refused, as it would be then.
+fn checked_bytes(tensors: &[(String, Tensor)], fingerprint: &str) -> Result<Vec<u8>, Cause> {
+    let buffers = to_f32(tensors)?;
+    for (name, _, values) in &buffers {
+        ensure!(
+            values.iter().all(|value| value.is_finite()),
+            Error::TrainingState(format!(
+                "{name} holds a NaN or an infinity: train with a lower `lr`"
+            ))
+            .into()
+        );
+    }
+    with_fingerprint(&serialize(&buffers)?, fingerprint)
+}
+
 /// Named tensors as the bytes of a float32 safetensors file.
 ///
 /// # Errors
 /// [`Error::Tensor`] for a tensor that cannot be copied from its device.
 pub fn tensors_to_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
-    let buffers = tensors
+    serialize(&to_f32(tensors)?)
+}
+
+/// A tensor's name, shape and values.
+type Buffer<'a> = (&'a str, Vec<usize>, Vec<f32>);
+
+fn to_f32(tensors: &[(String, Tensor)]) -> Result<Vec<Buffer<'_>>> {
+    tensors
         .iter()
         .map(|(name, tensor)| {
-            let values: Vec<f32> =
+            let values =
                 tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            Ok((name.as_str(), tensor.dims().to_vec(), bytes))
+            Ok((name.as_str(), tensor.dims().to_vec(), values))
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect()
+}
+
+/// The bytes of a safetensors file. Its metadata has the format "pt", which tells Python's loaders that the
+/// names are PyTorch's.
+fn serialize(buffers: &[Buffer]) -> Result<Vec<u8>> {
+    let bytes: Vec<Vec<u8>> = buffers
+        .iter()
+        .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .collect();
     let views = buffers
         .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| {
+            Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(candle_core::Error::wrap)?;
-    // "pt" tells Python's loaders that the names are PyTorch's.
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     Ok(safetensors::serialize(views, Some(metadata)).map_err(candle_core::Error::wrap)?)
+}
+
+/// The same file with [`FINGERPRINT`] in its metadata. `safetensors` writes several keys in an order
+/// that changes from one process to the next, so the second one is put in here.
+fn with_fingerprint(file: &[u8], fingerprint: &str) -> Result<Vec<u8>, Cause> {
+    const HEAD: &str = r#"{"__metadata__":{"format":"pt""#;
+    let (length, rest) = file.split_first_chunk().ok_or("the file has no header")?;
+    let length = usize::try_from(u64::from_le_bytes(*length))?;
+    let (header, data) = rest.split_at_checked(length).ok_or("the header is cut off")?;
+    let header = std::str::from_utf8(header)?;
+    let after = header.strip_prefix(HEAD).ok_or("the header has no metadata")?;
+    let mut header = format!(r#"{HEAD},"{FINGERPRINT}":"{fingerprint}"{}"#, after.trim_end());
+    // The data begins at a multiple of eight bytes.
+    while !header.len().is_multiple_of(8) {
+        header.push(' ');
+    }
+    Ok([&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat())
 }

@@ -58,7 +58,9 @@ fn run_problem(path: &Path, problem: &RunProblem) -> String {
         RunProblem::Locked => format!(
             "another process is training in {run}: wait for it, or choose another folder with --out"
         ),
-        RunProblem::DiskFull { .. } => format!("{run} {problem} with --out"),
+        RunProblem::Foreign { .. } | RunProblem::DiskFull { .. } => {
+            format!("{run} {problem} with --out")
+        }
         RunProblem::OtherText { characters, sha256 } => format!(
             "the text is not the one that the run was trained on ({characters} characters, sha256 \
              {sha256}): name that one with --corpus, or train a copy on the new one with --init-from"

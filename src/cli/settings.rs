@@ -120,6 +120,10 @@ pub(crate) struct Settings {
     /// Show what the model writes every N steps
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub sample_every: Option<u64>,
+    /// Save the run once so much time has passed since the save before [default: 5m, and 10s after an
+    /// evaluation]
+    #[arg(long, help_heading = TRAINING, value_name = "TIME")]
+    pub save_every: Option<Time>,
     /// Seed of everything drawn at random
     #[arg(long, default_value_t = TrainConfig::default().seed, help_heading = TRAINING)]
     pub seed: u64,

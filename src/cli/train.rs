@@ -27,7 +27,8 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: Settings,
     /// Go on with the run in this folder; only --steps, --epochs, --time-limit, --patience,
-    /// --sample-every, --threads, --device and --corpus (if the text has moved) may be given beside it
+    /// --sample-every, --save-every, --threads, --device and --corpus (if the text has moved) may be
+    /// given beside it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["init_from", "config", "out", "overwrite"])]
     resume: Option<PathBuf>,
     /// Start from the weights and the vocabulary of this checkpoint
@@ -83,19 +84,20 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
                 .map_err(with_vocabulary_remedy)?
         }
     };
-    let trainer = target.trainer(trainer)?.save_in(folder);
+    let trainer = with_save_interval(target.trainer(trainer)?.save_in(folder), &settings);
     describe(&trainer);
     Ok((trainer, target))
 }
 
 /// Flags that may be given with --resume.
-const CHANGEABLE: [&str; 9] = [
+const CHANGEABLE: [&str; 10] = [
     "corpus",
     "steps",
     "epochs",
     "time_limit",
     "patience",
     "sample_every",
+    "save_every",
     "threads",
     "device",
     "resume",
@@ -127,10 +129,23 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<(T
         .data
         .read_corpus()
         .context("the text of the run cannot be read: name it with --corpus if it has moved")?;
-    let trainer = target.trainer(run.resume(corpus)?)?;
+    let trainer = with_save_interval(target.trainer(run.resume(corpus)?)?, settings);
     describe(&trainer);
     eprintln!("resume  after {} steps", trainer.step());
+    if let Some((step, loss)) = trainer.newer_best() {
+        eprintln!(
+            "note    best/ was saved later, at step {step} with validation loss {loss:.4}: it stays until \
+             this run reaches that loss again"
+        );
+    }
     Ok((trainer, target))
+}
+
+fn with_save_interval(trainer: Trainer, settings: &Settings) -> Trainer {
+    match settings.save_every {
+        Some(time) => trainer.save_every(time.0),
+        None => trainer,
+    }
 }
 
 /// A text that the checkpoint has no ids for can still be trained on.

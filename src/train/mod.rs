@@ -14,6 +14,8 @@ mod adamw;
 mod config;
 mod events;
 mod extend_vocabulary;
+#[cfg(test)]
+mod fault_tests;
 mod job;
 mod prepare;
 mod resume;

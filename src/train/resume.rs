@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 
-use crate::checkpoint::{Checkpoint, RunFolder, TrainingState};
+use crate::checkpoint::{Checkpoint, Config, RunFolder, TrainingState};
 use crate::data::DataConfig;
 use crate::error::{Cause, Error, Result, RunProblem, ensure};
 use crate::text::Corpus;
@@ -73,13 +73,36 @@ impl SavedRun {
             }
         );
         let weights = checkpoint.var_map()?;
-        let (data, train) =
-            TrainingData::prepare(corpus, &data, Some(checkpoint.tokenizer), &train)?;
+        let tokenizer = checkpoint.tokenizer.clone();
+        let (data, train) = TrainingData::prepare(corpus, &data, Some(tokenizer), &train)?;
         let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &device)?;
         trainer.restore(state).map_err(|cause| not_resumable(folder.root(), cause))?;
         folder.rewind_metrics(trainer.step())?;
+        if let Some(best) = folder.best_config() {
+            if trainer.step() == 0 && !is_same_run(&best, &checkpoint.config) {
+                // A crash stopped a new run that was about to remove the best of an older one.
+                folder.remove_best()?;
+            } else if best.progress.step > trainer.step() {
+                trainer.newer_best = best.progress.val_loss.map(|loss| (best.progress.step, loss));
+            }
+        }
         Ok(trainer.save_in(folder))
     }
+}
+
+/// Whether two checkpoints are of runs that give the same weights, whatever their end.
+fn is_same_run(a: &Config, b: &Config) -> bool {
+    let settings = |config: &Config| -> Option<TrainConfig> {
+        let train: TrainConfig = serde_json::from_value(config.training.clone()).ok()?;
+        let (steps, epochs, time_limit, patience, sample_every) = Default::default();
+        Some(TrainConfig { steps, epochs, time_limit, patience, sample_every, ..train })
+    };
+    let text =
+        |config: &Config| DataConfig { paths: Vec::new(), ..DataConfig::of_record(&config.corpus) };
+    a.model == b.model
+        && a.corpus.sha256 == b.corpus.sha256
+        && text(a) == text(b)
+        && settings(a) == settings(b)
 }
 
 fn not_resumable(folder: &Path, cause: impl Into<Cause>) -> Error {

@@ -50,6 +50,8 @@ impl Trainer {
                 evaluations_since_best: self.evaluations_since_best,
                 loss_sum: self.loss_sum,
                 loss_count: self.loss_count,
+                // Of the save itself.
+                fingerprint: String::new(),
             },
             tensors,
         })

@@ -19,9 +19,9 @@ use crate::train::prepare::TrainingData;
 
 /// `last` is saved after an evaluation, but not within this time of the save before, where a small text
 /// is evaluated every second.
-const MIN_SAVE_INTERVAL: Duration = Duration::from_secs(10);
+const AFTER_EVALUATION: Duration = Duration::from_secs(10);
 /// Between evaluations `last` is saved when this time has passed since the save before.
-const MAX_SAVE_INTERVAL: Duration = Duration::from_secs(300);
+const BETWEEN_EVALUATIONS: Duration = Duration::from_secs(300);
 
 /// A training run.
 pub struct Trainer {
@@ -45,6 +45,10 @@ pub struct Trainer {
     elapsed_before: Duration,
     started: Instant,
     pub(super) saved_last: Instant,
+    /// Least time from one save of `last` to the next: after an evaluation, and elsewhere.
+    save_intervals: (Duration, Duration),
+    /// Step and validation loss of a `best` that is newer than the state that was restored.
+    pub(super) newer_best: Option<(u64, f64)>,
     /// Characters trained on by this process, and the time that took.
     pub(super) trained: (u64, Duration),
 }
@@ -101,6 +105,8 @@ impl Trainer {
             elapsed_before: Duration::ZERO,
             started: Instant::now(),
             saved_last: Instant::now(),
+            save_intervals: (AFTER_EVALUATION, BETWEEN_EVALUATIONS),
+            newer_best: None,
             trained: (0, Duration::ZERO),
         })
     }
@@ -110,6 +116,14 @@ impl Trainer {
     #[must_use]
     pub fn save_in(self, folder: RunFolder) -> Self {
         Self { folder: Some(folder), ..self }
+    }
+
+    /// Saves `last` after the first step that ends so long after the save before: after every step where
+    /// `interval` is zero. Without this, that is ten seconds after an evaluation and five minutes
+    /// elsewhere.
+    #[must_use]
+    pub fn save_every(self, interval: Duration) -> Self {
+        Self { save_intervals: (interval, interval), ..self }
     }
 
     /// The same run by tensor operations in place of the kernels: what runs it on any device but a CPU.
@@ -182,6 +196,12 @@ impl Trainer {
         self.folder.as_ref()
     }
 
+    /// Step and validation loss of a `best` in the folder that was saved after the state that this run was
+    /// resumed from. It stays until the run does as well.
+    pub fn newer_best(&self) -> Option<(u64, f64)> {
+        self.newer_best
+    }
+
     /// Steps taken.
     pub fn step(&self) -> u64 {
         self.step
@@ -208,13 +228,12 @@ impl Trainer {
             }
             let report = on_pool(|| self.train_step())?;
             stopped |= observe(Event::Step(report)).is_break();
+            let (after_evaluation, mut save_after) = self.save_intervals;
             if self.step.is_multiple_of(interval) {
                 stopped |= self.evaluate(report.lr, &mut observe)?.is_break();
-                if self.saved_last.elapsed() >= MIN_SAVE_INTERVAL {
-                    self.save_last()?;
-                }
+                save_after = after_evaluation;
             }
-            if self.saved_last.elapsed() >= MAX_SAVE_INTERVAL {
+            if self.saved_last.elapsed() >= save_after {
                 self.save_last()?;
             }
             if !stopped
@@ -236,7 +255,7 @@ impl Trainer {
             reason,
             step: self.step,
             val_loss: self.metrics.as_ref().and_then(|m| m.val_loss),
-            best_val_loss: self.best_val_loss,
+            best_val_loss: self.newer_best.map(|(_, loss)| loss).or(self.best_val_loss),
             elapsed: self.elapsed(),
         })
     }

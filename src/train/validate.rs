@@ -52,8 +52,12 @@ impl Trainer {
             self.evaluations_since_best += 1;
         }
         self.metrics = Some(metrics.clone());
-        if improved {
+        // A crash may have left a `best` that is newer than the state this run goes on from. No better
+        // one is given up for it; on the same way the run comes to the same loss at the same step.
+        let is_kept = self.newer_best.zip(val_loss).is_some_and(|((_, kept), loss)| kept < loss);
+        if improved && !is_kept {
             self.save_best(&metrics)?;
+            self.newer_best = None;
         }
         if let Some(folder) = &self.folder {
             folder.append_metrics(&metrics)?;

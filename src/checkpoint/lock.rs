@@ -1,0 +1,89 @@
+//! The lock of a run's folder: a file that the process which trains there holds locked.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use same_file::Handle;
+
+use crate::checkpoint::contents::{ensure_file_or_nothing, metadata};
+use crate::checkpoint::disk::Disk;
+use crate::error::{Error, Result, RunProblem};
+
+const LOCK: &str = ".lock";
+
+/// Locked until it is dropped.
+pub(super) struct Lock {
+    path: PathBuf,
+    _file: File,
+    /// It was not there before.
+    created: bool,
+}
+
+impl Lock {
+    /// # Errors
+    /// [`Error::Run`] if another process has it; [`Error::Io`] if the folder cannot be written into.
+    pub(super) fn acquire(root: &Path) -> Result<Self> {
+        let path = root.join(LOCK);
+        loop {
+            ensure_file_or_nothing(&path)?;
+            let created = metadata(&path)?.is_none();
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(Error::io("write into", root))?;
+            match file.try_lock() {
+                // A file system without locks has this result too. Training goes on without one.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let problem = RunProblem::Locked;
+                    return Err(Error::Run { path: root.to_path_buf(), problem });
+                }
+            }
+            // Another process may have removed the file before this one locked it.
+            let locked = file.try_clone().and_then(Handle::from_file);
+            match (locked, Handle::from_path(&path)) {
+                (Ok(locked), Ok(there)) if locked != there => {}
+                (Ok(_), Err(_)) if metadata(&path)?.is_none() => {}
+                _ => return Ok(Self { path, _file: file, created }),
+            }
+        }
+    }
+
+    /// Removes the file if this process created it.
+    pub(super) fn remove(&self, disk: &Disk) {
+        if self.created {
+            let _ = disk.remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_and_none_after_the_file_was_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = Lock::acquire(temp.path()).unwrap();
+        let refused = Lock::acquire(temp.path()).err().expect("a second lock");
+        assert!(matches!(refused, Error::Run { problem: RunProblem::Locked, .. }), "{refused}");
+        first.remove(&Disk::default());
+        let second = Lock::acquire(temp.path()).unwrap();
+        assert!(Lock::acquire(temp.path()).is_err());
+        drop(second);
+        let third = Lock::acquire(temp.path()).unwrap();
+        third.remove(&Disk::default());
+        assert!(temp.path().join(LOCK).exists(), "it was there before");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("elsewhere", temp.path().join(LOCK)).unwrap();
+        assert!(Lock::acquire(temp.path()).is_err());
+        assert!(!temp.path().join("elsewhere").exists());
+    }
+}
