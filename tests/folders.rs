@@ -83,8 +83,9 @@ fn a_link_in_a_run_is_not_followed_out_of_it() {
 #[test]
 fn a_run_with_notes_in_its_checkpoints_keeps_them() {
     let dir = TestDir::new();
-    dir.train_tiny("whole", &["--steps", "40", "--schedule", "constant"]);
-    dir.train_tiny("run", &["--schedule", "constant"]);
+    let settings = ["--eval-every", "10", "--schedule", "constant"];
+    dir.train_tiny("whole", &[&settings[..], &["--steps", "40"]].concat());
+    dir.train_tiny("run", &settings);
     for place in ["run/best/notes.txt", "run/last/notes.txt"] {
         dir.file(place, "mine");
     }
