@@ -4,6 +4,7 @@ mod adamw;
 mod command_line;
 mod crash;
 mod generation;
+mod memory;
 mod module_map;
 mod network;
 mod readme;
