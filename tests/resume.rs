@@ -56,6 +56,60 @@ fn documents_go_on_to_the_bit() {
     in_parts_and_whole(&["--documents", "lines", "--cell", "lstm"]);
 }
 
+#[test]
+fn a_finished_run_keeps_its_losses_when_it_is_resumed() {
+    let dir = TestDir::new();
+    assert_eq!(dir.train_tiny("run", &["--eval-every", "7"]).code, Some(0));
+    let config = || String::from_utf8(read(&dir.path("run/last/config.json"))).expect("UTF-8");
+    let before = config();
+    assert!(before.contains("\"train_loss\"") && before.contains("\"val_loss\""), "{before}");
+    dir.ok(&["train", "--resume", "run"]);
+    assert_eq!(config(), before);
+}
+
+#[test]
+fn a_run_that_is_over_says_so_when_it_is_resumed() {
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    for (more, end) in [(&[][..], 30), (&["--steps", "20"], 20), (&["--steps", "30"], 30)] {
+        let run = dir.run(&[&["train", "--resume", "run"], more].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let says = format!("it was to end after {end} steps and has taken 30; --steps above 30");
+        assert!(run.stderr.contains(&says), "{run:?}");
+    }
+    dir.train_tiny("timed", &["--time-limit", "1ms"]);
+    let run = dir.run(&["train", "--resume", "timed", "--time-limit", "1ms"]);
+    assert!(run.stderr.contains("has taken its time of 1ms; a longer --time-limit"), "{run:?}");
+}
+
+/// With so low a learning rate no weight changes: no evaluation is better than the first.
+#[test]
+fn a_run_ended_by_patience_goes_on_with_another_end() {
+    let dir = TestDir::new();
+    let stuck = ["--lr", "1e-30", "--weight-decay", "0", "--eval-every", "5", "--patience", "2"];
+    let run = dir.train_tiny("run", &[&stuck[..], &["--steps", "300"]].concat());
+    assert!(run.code == Some(0) && run.stderr.contains("no better for a while"), "{run:?}");
+    let step = || {
+        let record = String::from_utf8(read(&dir.path("run/last/training.json"))).expect("UTF-8");
+        crate::support::json(&record)["step"].as_u64().expect("a step")
+    };
+    assert_eq!(step(), 15);
+    let resumed = |more: &[&str]| {
+        let run = dir.run(&[&["train", "--resume", "run"], more].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run
+    };
+    let run = resumed(&[]);
+    assert!(run.stderr.contains("has not fallen for 2 evaluations (--patience)"), "{run:?}");
+    assert_eq!(step(), 15);
+    // It waits for two more evaluations, or as many as the new patience says.
+    let run = resumed(&["--steps", "400"]);
+    assert!(run.stderr.contains("no better for a while"), "{run:?}");
+    assert_eq!(step(), 25);
+    resumed(&["--patience", "3"]);
+    assert_eq!(step(), 40);
+}
+
 /// Ctrl-C at an arbitrary step, the schedule falling: the run saves, exits with 130, and goes on.
 #[cfg(unix)]
 #[test]

@@ -8,7 +8,7 @@ use crate::evaluate::evaluate;
 use crate::model::Precision;
 use crate::runtime::on_pool;
 use crate::train::events::Event;
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Losses, Trainer};
 
 impl Trainer {
     /// Reads the whole validation text from a zero state, reports the losses, and saves `best` if the
@@ -51,9 +51,10 @@ impl Trainer {
         } else {
             self.evaluations_since_best += 1;
         }
-        self.metrics = Some(metrics.clone());
+        self.losses = Losses { train: Some(metrics.train_loss), val: val_loss };
+        self.evaluated_at = Some(self.step);
         if improved {
-            self.save_best(&metrics)?;
+            self.save_best()?;
         }
         if let Some(folder) = &self.folder {
             folder.append_metrics(&metrics)?;
