@@ -97,7 +97,35 @@ impl Job {
     }
 }
 
+/// The stream of the seed's random numbers that initial weights are drawn from. The order of the text
+/// takes the streams 0, 1, 2, … (one an epoch) and the last; dropout those from 2^48 up, of 64 layers.
+const INIT: u64 = u64::MAX - 1;
+
 /// The generator that initial weights are drawn from.
 fn generator(seed: u64) -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(seed)
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(INIT);
+    generator
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::RngCore;
+
+    use super::*;
+
+    #[test]
+    fn initial_weights_and_the_first_shuffle_share_no_random_numbers() {
+        let of_stream = |stream| {
+            let mut generator = ChaCha8Rng::seed_from_u64(7);
+            generator.set_stream(stream);
+            generator.next_u64()
+        };
+        let weights = generator(7).next_u64();
+        assert_eq!(weights, of_stream(INIT));
+        // The first two epochs, the split, and the dropout of the first and the 64th layer.
+        for stream in [0, 1, u64::MAX, 1 << 48, 64 << 48] {
+            assert_ne!(weights, of_stream(stream), "{stream}");
+        }
+    }
 }
