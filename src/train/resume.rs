@@ -70,16 +70,15 @@ impl SavedRun {
             *waited = 0;
         }
         let record = &checkpoint.config.corpus;
+        let problem = |problem| Error::Run { path: folder.root().to_path_buf(), problem };
         ensure!(
-            corpus.fingerprint() == record.sha256,
-            Error::Run {
-                path: folder.root().to_path_buf(),
-                problem: RunProblem::OtherText {
-                    characters: record.characters,
-                    sha256: record.sha256.clone(),
-                },
-            }
+            record.is_text_of(&corpus),
+            problem(RunProblem::OtherText {
+                characters: record.characters,
+                sha256: record.sha256.clone(),
+            })
         );
+        ensure!(record.is_cut_as(&corpus), problem(RunProblem::OtherFiles));
         let weights = checkpoint.var_map()?;
         let (data, train) =
             TrainingData::prepare(corpus, &data, Some(checkpoint.tokenizer), &train)?;
