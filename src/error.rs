@@ -157,6 +157,12 @@ pub enum RunProblem {
         /// Of that text, normalised.
         sha256: String,
     },
+    /// A run whose documents are files was to be resumed on the same text, divided into other files.
+    #[error(
+        "was trained on the same text divided into other files, each of which is a document: give the \
+         files as they were, or train a copy on the new ones"
+    )]
+    OtherFiles,
 }
 
 /// Characters of a text that a vocabulary has no id for. The message lists them.

@@ -5,6 +5,7 @@ mod command_line;
 mod crash;
 mod folders;
 mod generation;
+mod memory;
 mod module_map;
 mod network;
 mod readme;

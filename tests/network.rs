@@ -245,6 +245,26 @@ fn carries_the_state_across_windows() -> Result<()> {
     Ok(())
 }
 
+/// 131 rows of 5,000 logits are three blocks.
+#[test]
+fn costs_taken_in_blocks_of_rows_are_those_of_all_rows_at_once() -> Result<()> {
+    let config = ModelConfig { vocab: 5000, embedding: 4, hidden: 6, ..ModelConfig::default() };
+    let weights = init(&config, &mut ChaCha8Rng::seed_from_u64(3), &Device::Cpu).unwrap();
+    let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+    let network = Network::new(&config, vb)?;
+    let hidden = Tensor::rand(-1f32, 1f32, (131, 1, 6), &Device::Cpu)?;
+    let targets =
+        Tensor::from_iter((0..131u32).map(|n| n * 37), &Device::Cpu)?.reshape((131, 1))?;
+    let logits = network.logits(&hidden)?;
+    let whole =
+        candle_nn::ops::log_softmax(&logits, 2)?.gather(&targets.unsqueeze(2)?, 2)?.neg()?;
+    let got = network.token_nll(&hidden, &targets)?;
+    assert_eq!(got.dims(), [131, 1]);
+    let numbers = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
+    assert_eq!(numbers(&got)?, numbers(&whole)?);
+    Ok(())
+}
+
 /// Initial weights of a network of E = 48, H = 32, by name.
 fn drawn(seed: u64) -> Vec<(String, Vec<f32>)> {
     let config = ModelConfig { vocab: 60, embedding: 48, hidden: 32, ..ModelConfig::default() };

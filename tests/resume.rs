@@ -56,6 +56,60 @@ fn documents_go_on_to_the_bit() {
     in_parts_and_whole(&["--documents", "lines", "--cell", "lstm"]);
 }
 
+#[test]
+fn a_finished_run_keeps_its_losses_when_it_is_resumed() {
+    let dir = TestDir::new();
+    assert_eq!(dir.train_tiny("run", &["--eval-every", "7"]).code, Some(0));
+    let config = || String::from_utf8(read(&dir.path("run/last/config.json"))).expect("UTF-8");
+    let before = config();
+    assert!(before.contains("\"train_loss\"") && before.contains("\"val_loss\""), "{before}");
+    dir.ok(&["train", "--resume", "run"]);
+    assert_eq!(config(), before);
+}
+
+#[test]
+fn a_run_that_is_over_says_so_when_it_is_resumed() {
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    for (more, end) in [(&[][..], 30), (&["--steps", "20"], 20), (&["--steps", "30"], 30)] {
+        let run = dir.run(&[&["train", "--resume", "run"], more].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let says = format!("it was to end after {end} steps and has taken 30; --steps above 30");
+        assert!(run.stderr.contains(&says), "{run:?}");
+    }
+    dir.train_tiny("timed", &["--time-limit", "1ms"]);
+    let run = dir.run(&["train", "--resume", "timed", "--time-limit", "1ms"]);
+    assert!(run.stderr.contains("has taken its time of 1ms; a longer --time-limit"), "{run:?}");
+}
+
+/// With so low a learning rate no weight changes: no evaluation is better than the first.
+#[test]
+fn a_run_ended_by_patience_goes_on_with_another_end() {
+    let dir = TestDir::new();
+    let stuck = ["--lr", "1e-30", "--weight-decay", "0", "--eval-every", "5", "--patience", "2"];
+    let run = dir.train_tiny("run", &[&stuck[..], &["--steps", "300"]].concat());
+    assert!(run.code == Some(0) && run.stderr.contains("no better for a while"), "{run:?}");
+    let step = || {
+        let record = String::from_utf8(read(&dir.path("run/last/training.json"))).expect("UTF-8");
+        crate::support::json(&record)["step"].as_u64().expect("a step")
+    };
+    assert_eq!(step(), 15);
+    let resumed = |more: &[&str]| {
+        let run = dir.run(&[&["train", "--resume", "run"], more].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run
+    };
+    let run = resumed(&[]);
+    assert!(run.stderr.contains("has not fallen for 2 evaluations (--patience)"), "{run:?}");
+    assert_eq!(step(), 15);
+    // It waits for two more evaluations, or as many as the new patience says.
+    let run = resumed(&["--steps", "400"]);
+    assert!(run.stderr.contains("no better for a while"), "{run:?}");
+    assert_eq!(step(), 25);
+    resumed(&["--patience", "3"]);
+    assert_eq!(step(), 40);
+}
+
 /// Ctrl-C at an arbitrary step, the schedule falling: the run saves, exits with 130, and goes on.
 #[cfg(unix)]
 #[test]
@@ -139,4 +193,65 @@ fn fine_tuning_keeps_or_grows_the_vocabulary() {
     let shape =
         ["train", "--init-from", "run", "--hidden", "32", "--out", "x", "--corpus", "same.txt"];
     dir.fails(2, &shape, &["--hidden", "--init-from"]);
+}
+
+#[test]
+fn fine_tuning_on_the_same_documents_keeps_what_validates() {
+    let dir = TestDir::new();
+    let names: String = (0..200).map(|n| format!("{n} {}\n", n * 7919 % 1000)).collect();
+    dir.file("names.txt", &names);
+    let run = dir.train_tiny("run", &["--corpus", "names.txt", "--documents", "lines"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let tune = |out: &str, documents: &str, more: &[&str]| {
+        let args = ["train", "--init-from", "run", "--out", out, "--steps", "2", "--seed", "9"];
+        let text = ["--corpus", "names.txt", "--documents", documents, "--seq-len", "16"];
+        let run = dir.run(&[&args, &text[..], more].concat());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let info = crate::support::json(&dir.ok(&["info", "--checkpoint", out, "--json"]));
+        let split = &info["corpus"];
+        (run.stderr, split["split_seed"].as_u64(), split["val_fraction"].as_f64())
+    };
+    let (says, seed, fraction) = tune("kept", "lines", &[]);
+    assert_eq!((seed, fraction), (Some(1), Some(0.1)));
+    assert!(says.contains("what validates now, 0.1 of it, did then"), "{says}");
+    let (says, seed, fraction) = tune("more", "lines", &["--val-fraction", "0.5"]);
+    assert_eq!((seed, fraction), (Some(1), Some(0.5)));
+    assert!(says.contains("--val-fraction 0.1: with 0.5 some of what validates now was"), "{says}");
+    let (says, seed, _) = tune("stream", "off", &["--extend-vocab"]);
+    assert!(seed == Some(9) && says.contains("divided into other documents"), "{says}");
+    dir.file("names.txt", names.replace('7', "1"));
+    let (says, seed, _) = tune("other", "lines", &[]);
+    assert!(seed == Some(9) && !says.contains("was trained on this text"), "{says}");
+}
+
+#[test]
+fn files_that_are_cut_differently_are_not_taken_for_the_same_documents() {
+    let dir = TestDir::new();
+    let write = |files: &[&str]| {
+        let _ = std::fs::remove_dir_all(dir.path("tales"));
+        for (index, text) in files.iter().enumerate() {
+            dir.file(&format!("tales/{index}.txt"), text);
+        }
+    };
+    let files = ["one tide\n", "two tides\nthree\n", "four\n", "the tide goes out\n"];
+    write(&files);
+    let run = dir.train_tiny("run", &["--corpus", "tales", "--documents", "files"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let eval = || dir.run(&["eval", "--checkpoint", "run"]);
+    assert_eq!(eval().code, Some(0));
+    dir.ok(&["train", "--resume", "run", "--steps", "31"]);
+    write(&["one tide\ntwo tides\n", "three\n", "four\n", "the tide goes out\n"]);
+    let resume = ["train", "--resume", "run", "--steps", "32"];
+    dir.fails(1, &resume, &["divided into other files", "--corpus", "--init-from"]);
+    let run = eval();
+    assert!(run.code == Some(1) && run.stderr.contains("has changed since"), "{run:?}");
+
+    // A checkpoint of before the cut was recorded is taken as it was.
+    write(&files);
+    let path = dir.path("run/last/config.json");
+    let config = std::fs::read_to_string(&path).expect("config.json");
+    let old: Vec<&str> = config.lines().filter(|line| !line.contains("\"files\": \"")).collect();
+    assert_eq!(old.len() + 1, config.lines().count());
+    std::fs::write(&path, old.join("\n")).expect("written");
+    dir.ok(&["train", "--resume", "run", "--steps", "33"]);
 }

@@ -26,7 +26,7 @@ fn wrong_texts() {
 fn wrong_flags_exit_with_two() {
     let dir = TestDir::new();
     dir.file("tide.txt", TIDE.repeat(20));
-    let train: [(&[&str], &str); 16] = [
+    let train: [(&[&str], &str); 17] = [
         (&["--cell", "qrnn"], "gru-reset-after"),
         (&["--schedule", "stairs"], "cosine"),
         (&["--hidden", "0"], "hidden is 0"),
@@ -38,6 +38,7 @@ fn wrong_flags_exit_with_two() {
         (&["--steps", "0"], "--steps is 0"),
         (&["--lr", "0"], "--lr is 0"),
         (&["--lr", "nan"], "'--lr <LR>'"),
+        (&["--lr", "10", "--weight-decay", "10"], "--weight-decay 10 by --lr 10 is 100 but must"),
         (&["--time-limit", "soon"], "10m"),
         (&["--val-fraction", "1"], "--val-fraction is 1"),
         (&["--device", "gpu"], "--device is 'gpu'"),

@@ -138,6 +138,9 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<(T
              this run reaches that loss again"
         );
     }
+    if let Some(reason) = trainer.over() {
+        eprintln!("note    {}", why_over(&trainer, reason));
+    }
     Ok((trainer, target))
 }
 
@@ -145,6 +148,30 @@ fn with_save_interval(trainer: Trainer, settings: &Settings) -> Trainer {
     match settings.save_every {
         Some(time) => trainer.save_every(time.0),
         None => trainer,
+    }
+}
+
+/// Why a run that is resumed takes no further step, and what makes it go on.
+fn why_over(trainer: &Trainer, reason: StopReason) -> String {
+    let (step, config) = (trainer.step(), trainer.config());
+    match reason {
+        StopReason::TimeUp => format!(
+            "the run is over: it has taken its time of {}; a longer --time-limit makes it go on",
+            humantime::format_duration(config.time_limit.unwrap_or_default())
+        ),
+        StopReason::Patience => format!(
+            "the run is over: its validation loss has not fallen for {} evaluations (--patience); \
+             another --steps, --epochs, --time-limit or --patience makes it go on",
+            config.patience.unwrap_or_default()
+        ),
+        StopReason::Finished | StopReason::Stopped => {
+            let end = config.total_steps(trainer.data().batches.steps_per_epoch() as u64);
+            format!(
+                "the run is over: it was to end after {} steps and has taken {step}; --steps above \
+                 {step} makes it go on",
+                end.unwrap_or(step)
+            )
+        }
     }
 }
 

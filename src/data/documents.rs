@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::data::random;
 use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Ids, Tokenizer, Units};
@@ -156,6 +158,16 @@ impl DocumentSet {
     }
 }
 
+/// SHA-256, in hexadecimal, of how a corpus is cut into files that are not empty: of each one's number of
+/// bytes, as 8 bytes, the lowest first. ([`Corpus::fingerprint`] tells nothing of it.)
+pub(super) fn files_fingerprint(corpus: &Corpus) -> String {
+    let mut sha256 = Sha256::new();
+    for file in corpus.files().filter(|file| !file.is_empty()) {
+        sha256.update((file.len() as u64).to_le_bytes());
+    }
+    sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -202,6 +214,22 @@ pub(super) mod tests {
         assert_eq!(set.len(), 2);
         assert_eq!(document(&set, &tokenizer, 0), "one\ntwo\n");
         assert_eq!(document(&set, &tokenizer, 1), "three");
+    }
+
+    #[test]
+    fn the_fingerprint_of_files_tells_how_one_text_is_cut() {
+        let of = |files: &[(&str, &str)]| {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                std::fs::write(folder.path().join(name), text).unwrap();
+            }
+            let corpus = Corpus::read(&[folder.path().into()], &Default::default()).unwrap();
+            (corpus.fingerprint(), files_fingerprint(&corpus))
+        };
+        let one = of(&[("a.txt", "one\n"), ("b.txt", "two\nthree\n")]);
+        let other = of(&[("a.txt", "one\ntwo\n"), ("b.txt", "three\n")]);
+        assert!(one.0 == other.0 && one.1 != other.1);
+        assert_eq!(one, of(&[("a.txt", "one\n"), ("c.txt", ""), ("d.txt", "two\nthree\n")]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::documents::files_fingerprint;
 use crate::data::encoded::EncodedText;
 use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, ReadOptions, Tokenizer, Units, VocabularyOptions};
@@ -107,6 +108,8 @@ impl DataConfig {
             units,
             documents: self.vocabulary.documents,
             sha256: corpus.fingerprint(),
+            files: (self.vocabulary.documents == Documents::Files)
+                .then(|| files_fingerprint(corpus)),
             characters,
             val_fraction: self.val_fraction.unwrap_or_else(|| usual_val_fraction(characters)),
             split_seed: self.split_seed,
@@ -130,12 +133,28 @@ pub struct CorpusRecord {
     pub documents: Documents,
     /// [`Corpus::fingerprint`].
     pub sha256: String,
+    /// SHA-256 of where its files end, if each file is a document. Older checkpoints lack it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub files: Option<String>,
     /// Unicode characters of the whole text.
     pub characters: usize,
     /// Share that validates.
     pub val_fraction: f64,
     /// Decides which documents validate.
     pub split_seed: u64,
+}
+
+impl CorpusRecord {
+    /// Whether `corpus` is this text.
+    pub fn is_text_of(&self, corpus: &Corpus) -> bool {
+        corpus.fingerprint() == self.sha256
+    }
+
+    /// Whether `corpus`, which is this text, is cut into the same documents: for files, into the same
+    /// files, if that was recorded.
+    pub fn is_cut_as(&self, corpus: &Corpus) -> bool {
+        self.files.as_ref().is_none_or(|files| *files == files_fingerprint(corpus))
+    }
 }
 
 /// Which part of a text, as [`EncodedText::split`] divides it.

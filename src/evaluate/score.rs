@@ -30,44 +30,36 @@ pub fn score_text(
     let mut state = State::zeros(network.config(), 1, device)?;
     let mut nats = Vec::with_capacity(ids.len());
     let mut kept = Vec::new();
-    // Log-probabilities [V] of the next id.
-    let mut expected: Option<Tensor> = None;
-    if let Some(start) = tokenizer.end_of_document() {
-        let (hidden, next) =
-            network.forward(&Tensor::new(&[[start]], device)?, &state, None, None)?;
-        expected = Some(log_softmax_last(&network.logits(&hidden.detach())?)?);
-        state = next.detach();
+    match tokenizer.end_of_document() {
+        Some(start) => {
+            let start = Tensor::new(&[[start]], device)?;
+            let (hidden, next) = network.forward(&start, &state, None, None)?;
+            state = next.detach();
+            nats.extend(cost(network, &hidden, &ids[..1])?.into_iter().map(Some));
+        }
+        None => nats.push(None),
     }
-    for window in ids.chunks(READING_WINDOW) {
+    // The id after each of a window's; the last of all has none.
+    let following = ids[1..].chunks(READING_WINDOW).chain([&[][..]]);
+    for (window, targets) in ids.chunks(READING_WINDOW).zip(following) {
         let input = Tensor::from_slice(window, (window.len(), 1), device)?;
         let (hidden, next) = network.forward(&input, &state, None, None)?;
         state = next.detach();
-        let logits = network.logits(&hidden.detach())?.squeeze(1)?;
-        match &expected {
-            Some(expected) => {
-                let log_probability = expected.get(window[0] as usize)?.to_scalar::<f32>()?;
-                nats.push(Some(-log_probability));
-            }
-            None => nats.push(None),
-        }
-        if window.len() > 1 {
-            let targets = Tensor::from_slice(&window[1..], (window.len() - 1, 1), device)?;
-            let before = hidden.narrow(0, 0, window.len() - 1)?.contiguous()?;
-            let rest: Vec<f32> = network.token_nll(&before, &targets)?.flatten_all()?.to_vec1()?;
-            nats.extend(rest.into_iter().map(Some));
-        }
-        expected = Some(log_softmax_last(&logits)?);
+        nats.extend(cost(network, &hidden, targets)?.into_iter().map(Some));
         if keep_logits {
-            kept.push(logits);
+            kept.push(network.logits(&hidden.detach())?.squeeze(1)?);
         }
     }
     let logits = if keep_logits { Some(Tensor::cat(&kept, 0)?) } else { None };
     Ok(TextScore { nats, logits })
 }
 
-/// Log-probabilities `[V]` after the last row of `logits` `[.., V]`.
-fn log_softmax_last(logits: &Tensor) -> Result<Tensor> {
-    let rows = logits.flatten_to(logits.rank() - 2)?;
-    let last = rows.get(rows.dim(0)? - 1)?;
-    Ok(candle_nn::ops::log_softmax(&last, 0)?)
+/// Nats of each of `targets` after the first rows of `hidden` `[T, 1, H]`.
+fn cost(network: &Network, hidden: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let before = hidden.narrow(0, 0, targets.len())?.contiguous()?;
+    let targets = Tensor::from_slice(targets, (targets.len(), 1), network.device())?;
+    Ok(network.token_nll(&before, &targets)?.flatten_all()?.to_vec1()?)
 }

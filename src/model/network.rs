@@ -12,6 +12,9 @@ use crate::model::reference;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
 
+/// Logits in one block of rows of [`Network::token_nll`]: 1 MB, and the softmax takes three times that.
+const LOGITS_BLOCK: usize = 1 << 18;
+
 /// What a window gives for training.
 pub struct Gradients {
     /// Mean cross-entropy, in nats.
@@ -160,10 +163,23 @@ impl Network {
         Ok(Gradients { loss: loss.to_scalar()?, grads: loss.backward()?, state: state.detach() })
     }
 
-    /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient.
+    /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient: [T, B]. The logits are
+    /// taken for a block of rows at a time, so that memory does not grow with T·B·V.
     pub fn token_nll(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let log_probabilities = candle_nn::ops::log_softmax(&self.logits(&hidden.detach())?, 2)?;
-        log_probabilities.gather(&targets.unsqueeze(2)?.contiguous()?, 2)?.squeeze(2)?.neg()
+        let rows = targets.elem_count();
+        let hidden = hidden.detach().reshape((rows, self.config.hidden))?;
+        let flat = targets.flatten_all()?;
+        let block = (LOGITS_BLOCK / self.config.vocab).max(1);
+        let of_block = |first: usize| {
+            let count = block.min(rows - first);
+            let logits = self.logits(&hidden.narrow(0, first, count)?)?;
+            let targets = flat.narrow(0, first, count)?.unsqueeze(1)?;
+            // Without its history, which would keep the block's logits alive.
+            let nats = candle_nn::ops::log_softmax(&logits, 1)?.gather(&targets, 1)?.neg()?;
+            Ok(nats.detach())
+        };
+        let blocks = (0..rows).step_by(block).map(of_block).collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&blocks, 0)?.reshape(targets.dims())
     }
 
     /// Scores after the last step of a window: [B, V].

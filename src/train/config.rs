@@ -116,6 +116,21 @@ impl TrainConfig {
             self.weight_decay.is_finite() && (0.0..=10.0).contains(&self.weight_decay),
             Error::out_of_range("weight_decay", self.weight_decay, "give a number from 0 to 10")
         );
+        // The decay of AdamW multiplies the weights by 1 - lr·decay in each step: at 1 it erases what was
+        // learnt, above that it flips every sign, and above 2 the weights grow without end. What is left
+        // of a step is at most about lr for each weight, whatever the gradient.
+        let product = self.lr * self.weight_decay;
+        ensure!(
+            product < 1.0,
+            Error::setting(
+                "weight_decay",
+                format!(
+                    "`weight_decay` {} by `lr` {} is {product} but must be below 1, since each step \
+                     multiplies the weights by 1 minus that: lower one of them",
+                    self.weight_decay, self.lr
+                )
+            )
+        );
         ensure!(
             self.clip.is_finite() && self.clip >= 0.0,
             Error::out_of_range("clip", self.clip, "give a number above 0, or 0 for no clipping")
@@ -181,6 +196,20 @@ mod tests {
         assert_eq!(with(Some(70), Some(2), None).total_steps(60), Some(70));
         assert_eq!(with(Some(700), Some(2), hour).total_steps(60), Some(120));
         assert_eq!(with(None, None, hour).total_steps(60), None);
+    }
+
+    #[test]
+    fn a_decay_that_would_flip_the_weights_is_refused() {
+        let product = |lr, weight_decay| TrainConfig { lr, weight_decay, ..TrainConfig::default() };
+        for (lr, weight_decay) in [(10.0, 10.0), (0.1, 10.0), (10.0, 0.1), (0.5, 2.0)] {
+            let error = product(lr, weight_decay).validate().unwrap_err();
+            assert!(matches!(error, Error::Setting { name: "weight_decay", .. }), "{error:?}");
+            let says = format!("`weight_decay` {weight_decay} by `lr` {lr} is ");
+            assert!(error.to_string().starts_with(&says), "{error}");
+        }
+        for (lr, weight_decay) in [(10.0, 0.0), (0.09, 10.0), (10.0, 0.09)] {
+            product(lr, weight_decay).validate().unwrap();
+        }
     }
 
     #[test]

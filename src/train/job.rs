@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::checkpoint::Checkpoint;
-use crate::data::DataConfig;
+use crate::data::{CorpusRecord, DataConfig};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
@@ -70,7 +70,9 @@ impl Job {
 
     /// A run on `corpus` from the weights of `checkpoint`, whose shape and vocabulary are kept; with
     /// `extend_vocab` the vocabulary grows by the characters that only the text has. Dropout is this
-    /// job's. The run is not saved: see [`Trainer::save_in`].
+    /// job's. On the text that the checkpoint was trained on, the parts that train and validate are those
+    /// of then: its `split_seed`, and its `val_fraction` if this job has none. The run is not saved: see
+    /// [`Trainer::save_in`].
     ///
     /// # Errors
     /// Those of [`Job::start`]; [`Error::UnknownCharacters`] if the text has characters that the
@@ -91,13 +93,74 @@ impl Job {
             (checkpoint.config.model.clone(), checkpoint.var_map()?, checkpoint.tokenizer.clone())
         };
         model.dropout = self.model.dropout;
-        let (data, train) =
-            TrainingData::prepare(corpus, &self.data, Some(tokenizer), &self.train)?;
+        let (config, note) = self.split_as(&checkpoint.config.corpus, &corpus);
+        let (mut data, train) =
+            TrainingData::prepare(corpus, &config, Some(tokenizer), &self.train)?;
+        data.notes.extend(note);
         Trainer::new(&model, &weights, data, train, device)
+    }
+
+    /// How `corpus` is read and split for a network that was trained on the text of `record`, and what to
+    /// say of it. If it is that text, it is split as it was then, so that what the network learnt does
+    /// not validate.
+    fn split_as(&self, record: &CorpusRecord, corpus: &Corpus) -> (DataConfig, Option<String>) {
+        let mut config = self.data.clone();
+        if !record.is_text_of(corpus) {
+            return (config, None);
+        }
+        if config.vocabulary.documents != record.documents || !record.is_cut_as(corpus) {
+            let note = "the checkpoint was trained on this text, divided into other documents: some of what \
+                        validates now was trained on then, so that the validation loss is too low";
+            return (config, Some(note.into()));
+        }
+        config.split_seed = record.split_seed;
+        let kept = record.val_fraction;
+        let fraction = *config.val_fraction.get_or_insert(kept);
+        let note = if fraction == 0.0 {
+            return (config, None);
+        } else if fraction > kept {
+            format!(
+                "the checkpoint was trained on this text with `val_fraction` {kept}: with {fraction} some of \
+                 what validates now was trained on then, so that the validation loss is too low"
+            )
+        } else {
+            format!(
+                "the checkpoint was trained on this text: what validates now, {fraction} of it, did then"
+            )
+        };
+        (config, Some(note))
     }
 }
 
+/// The stream of the seed's random numbers that initial weights are drawn from. The order of the text
+/// takes the streams 0, 1, 2, … (one an epoch) and the last; dropout those from 2^48 up, of 64 layers.
+const INIT: u64 = u64::MAX - 1;
+
 /// The generator that initial weights are drawn from.
 fn generator(seed: u64) -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(seed)
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(INIT);
+    generator
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::RngCore;
+
+    use super::*;
+
+    #[test]
+    fn initial_weights_and_the_first_shuffle_share_no_random_numbers() {
+        let of_stream = |stream| {
+            let mut generator = ChaCha8Rng::seed_from_u64(7);
+            generator.set_stream(stream);
+            generator.next_u64()
+        };
+        let weights = generator(7).next_u64();
+        assert_eq!(weights, of_stream(INIT));
+        // The first two epochs, the split, and the dropout of the first and the 64th layer.
+        for stream in [0, 1, u64::MAX, 1 << 48, 64 << 48] {
+            assert_ne!(weights, of_stream(stream), "{stream}");
+        }
+    }
 }

@@ -29,10 +29,13 @@ use crate::train::trainer::Trainer;
 /// ```
 pub struct SavedRun {
     /// The settings of the training. Only those that do not alter what a step does may change: where
-    /// the run ends, `patience`, `sample_every`.
+    /// the run ends, `patience`, `sample_every`. A run that its `patience` ended goes on only with another
+    /// end or another patience, and then waits that long for a better validation loss.
     pub train: TrainConfig,
     /// Where the text was read from, and how.
     pub data: DataConfig,
+    /// The settings that the run was saved with.
+    saved: TrainConfig,
     checkpoint: Checkpoint,
     state: TrainingState,
     folder: RunFolder,
@@ -47,10 +50,11 @@ impl SavedRun {
     pub fn open(folder: RunFolder, device: &Device) -> Result<Self> {
         let checkpoint = Checkpoint::open(&folder.last(), device)?;
         let state = checkpoint.training(device)?;
-        let train = serde_json::from_value(checkpoint.config.training.clone())
+        let saved: TrainConfig = serde_json::from_value(checkpoint.config.training.clone())
             .map_err(|cause| not_resumable(&checkpoint.folder, cause))?;
         let data = DataConfig::of_record(&checkpoint.config.corpus);
-        Ok(Self { train, data, checkpoint, state, folder, device: device.clone() })
+        let (train, device) = (saved.clone(), device.clone());
+        Ok(Self { train, data, saved, checkpoint, state, folder, device })
     }
 
     /// A trainer that goes on with the run on `corpus` and saves into its folder.
@@ -59,24 +63,28 @@ impl SavedRun {
     /// [`Error::Setting`] for a setting outside its range; [`Error::Run`] for another text than the
     /// run was trained on; [`Error::Checkpoint`] for a training state that does not fit.
     pub fn resume(self, corpus: Corpus) -> Result<Trainer> {
-        let Self { train, data, checkpoint, state, folder, device } = self;
+        let Self { train, data, saved, checkpoint, mut state, folder, device } = self;
         train.validate()?;
+        let waited = &mut state.record.evaluations_since_best;
+        if saved.patience.is_some_and(|patience| *waited >= patience) && goes_on(&saved, &train) {
+            *waited = 0;
+        }
         let record = &checkpoint.config.corpus;
+        let problem = |problem| Error::Run { path: folder.root().to_path_buf(), problem };
         ensure!(
-            corpus.fingerprint() == record.sha256,
-            Error::Run {
-                path: folder.root().to_path_buf(),
-                problem: RunProblem::OtherText {
-                    characters: record.characters,
-                    sha256: record.sha256.clone(),
-                },
-            }
+            record.is_text_of(&corpus),
+            problem(RunProblem::OtherText {
+                characters: record.characters,
+                sha256: record.sha256.clone(),
+            })
         );
+        ensure!(record.is_cut_as(&corpus), problem(RunProblem::OtherFiles));
         let weights = checkpoint.var_map()?;
         let tokenizer = checkpoint.tokenizer.clone();
         let (data, train) = TrainingData::prepare(corpus, &data, Some(tokenizer), &train)?;
         let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &device)?;
         trainer.restore(state).map_err(|cause| not_resumable(folder.root(), cause))?;
+        trainer.recall(&checkpoint.config.progress);
         folder.rewind_metrics(trainer.step())?;
         if let Some(best) = folder.best_config() {
             if trainer.step() == 0 && !is_same_run(&best, &checkpoint.config) {
@@ -103,6 +111,12 @@ fn is_same_run(a: &Config, b: &Config) -> bool {
         && a.corpus.sha256 == b.corpus.sha256
         && text(a) == text(b)
         && settings(a) == settings(b)
+}
+
+/// Whether `train` ends a run otherwise than `saved`.
+fn goes_on(saved: &TrainConfig, train: &TrainConfig) -> bool {
+    let ends = |c: &TrainConfig| (c.steps, c.epochs, c.time_limit, c.patience);
+    ends(saved) != ends(train)
 }
 
 fn not_resumable(folder: &Path, cause: impl Into<Cause>) -> Error {

@@ -5,14 +5,14 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use crate::checkpoint::{
-    Config, FORMAT, Metrics, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
+    Config, FORMAT, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
 };
 use crate::error::{Error, Result};
 use crate::train::trainer::{Trainer, state_name};
 
 impl Trainer {
-    /// The current `config.json`, with the losses of `metrics`.
-    fn config_json(&self, metrics: Option<&Metrics>) -> Result<Config> {
+    /// The current `config.json`.
+    fn config_json(&self) -> Result<Config> {
         Ok(Config {
             format: FORMAT,
             chargru: env!("CARGO_PKG_VERSION").to_string(),
@@ -24,8 +24,8 @@ impl Trainer {
             progress: Progress {
                 step: self.step,
                 epoch: self.data.batches.epoch(),
-                train_loss: metrics.map(|m| m.train_loss),
-                val_loss: metrics.and_then(|m| m.val_loss),
+                train_loss: self.losses.train,
+                val_loss: self.losses.val,
                 best_val_loss: self.best_val_loss,
             },
         })
@@ -81,7 +81,7 @@ impl Trainer {
         save(
             folder,
             &Snapshot {
-                config: &self.config_json(self.metrics.as_ref())?,
+                config: &self.config_json()?,
                 tokenizer: &self.data.tokenizer,
                 weights: self.weights(),
                 training: Some(self.training_state()?),
@@ -89,10 +89,10 @@ impl Trainer {
         )
     }
 
-    pub(super) fn save_best(&self, metrics: &Metrics) -> Result<()> {
+    pub(super) fn save_best(&self) -> Result<()> {
         if let Some(folder) = &self.folder {
             folder.save_best(&Snapshot {
-                config: &self.config_json(Some(metrics))?,
+                config: &self.config_json()?,
                 tokenizer: &self.data.tokenizer,
                 weights: self.weights(),
                 training: None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, VarBuilder, VarMap};
 
-use crate::checkpoint::{Metrics, RunFolder, TrainingState};
+use crate::checkpoint::{Progress, RunFolder, TrainingState};
 use crate::error::{Error, Result, ensure};
 use crate::model::{ModelConfig, Network, State, named_vars};
 use crate::runtime::on_pool;
@@ -22,6 +22,15 @@ use crate::train::prepare::TrainingData;
 const AFTER_EVALUATION: Duration = Duration::from_secs(10);
 /// Between evaluations `last` is saved when this time has passed since the save before.
 const BETWEEN_EVALUATIONS: Duration = Duration::from_secs(300);
+
+/// The losses of one evaluation, nats per id.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Losses {
+    /// Over the steps before it.
+    pub(super) train: Option<f64>,
+    /// Over the validation text.
+    pub(super) val: Option<f64>,
+}
 
 /// A training run.
 pub struct Trainer {
@@ -37,8 +46,10 @@ pub struct Trainer {
     pub(super) step: u64,
     pub(super) best_val_loss: Option<f64>,
     pub(super) evaluations_since_best: u64,
-    /// The last evaluation of this process.
-    pub(super) metrics: Option<Metrics>,
+    /// The losses of the last evaluation, of this process or of one before it.
+    pub(super) losses: Losses,
+    /// The step of the last evaluation of this process.
+    pub(super) evaluated_at: Option<u64>,
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
     /// Time that the run had taken before this process.
@@ -99,7 +110,8 @@ impl Trainer {
             step: 0,
             best_val_loss: None,
             evaluations_since_best: 0,
-            metrics: None,
+            losses: Losses::default(),
+            evaluated_at: None,
             loss_sum: 0.0,
             loss_count: 0,
             elapsed_before: Duration::ZERO,
@@ -176,6 +188,11 @@ impl Trainer {
         Ok(())
     }
 
+    /// Takes over the losses that the checkpoint has, which the next ones repeat until an evaluation.
+    pub(super) fn recall(&mut self, progress: &Progress) {
+        self.losses = Losses { train: progress.train_loss, val: progress.val_loss };
+    }
+
     /// The network as it is now.
     pub fn network(&self) -> &Network {
         &self.network
@@ -244,7 +261,7 @@ impl Trainer {
                     observe(Event::SampleDue { step: self.step, network, tokenizer }).is_break();
             }
         };
-        let already = self.metrics.as_ref().is_some_and(|m| m.step == self.step);
+        let already = self.evaluated_at == Some(self.step);
         if reason != StopReason::Stopped && !already && self.loss_count > 0 {
             let lr = self.optimizer.learning_rate();
             // The run is over whatever the callback says now.
@@ -254,7 +271,7 @@ impl Trainer {
         Ok(Summary {
             reason,
             step: self.step,
-            val_loss: self.metrics.as_ref().and_then(|m| m.val_loss),
+            val_loss: self.losses.val,
             best_val_loss: self.newer_best.map(|(_, loss)| loss).or(self.best_val_loss),
             elapsed: self.elapsed(),
         })
@@ -268,8 +285,8 @@ impl Trainer {
         self.data.batches.steps_per_epoch() as u64
     }
 
-    /// Why the run ends now, if it does.
-    fn over(&self) -> Option<StopReason> {
+    /// Why the run is over, if it is: [`Trainer::run`] then takes no further step.
+    pub fn over(&self) -> Option<StopReason> {
         let total = self.config.total_steps(self.steps_per_epoch());
         if total.is_some_and(|total| self.step >= total) {
             return Some(StopReason::Finished);

@@ -8,7 +8,7 @@ use crate::evaluate::evaluate;
 use crate::model::Precision;
 use crate::runtime::on_pool;
 use crate::train::events::Event;
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Losses, Trainer};
 
 impl Trainer {
     /// Reads the whole validation text from a zero state, reports the losses, and saves `best` if the
@@ -51,12 +51,13 @@ impl Trainer {
         } else {
             self.evaluations_since_best += 1;
         }
-        self.metrics = Some(metrics.clone());
+        self.losses = Losses { train: Some(metrics.train_loss), val: val_loss };
+        self.evaluated_at = Some(self.step);
         // A crash may have left a `best` that is newer than the state this run goes on from. No better
         // one is given up for it; on the same way the run comes to the same loss at the same step.
         let is_kept = self.newer_best.zip(val_loss).is_some_and(|((_, kept), loss)| kept < loss);
         if improved && !is_kept {
-            self.save_best(&metrics)?;
+            self.save_best()?;
             self.newer_best = None;
         }
         if let Some(folder) = &self.folder {
