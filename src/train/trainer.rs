@@ -11,7 +11,7 @@ use candle_nn::{Optimizer, VarBuilder, VarMap};
 use crate::checkpoint::{Metrics, RunFolder, TrainingState};
 use crate::error::{Error, Result, ensure};
 use crate::model::{ModelConfig, Network, State, named_vars};
-use crate::runtime::on_pool;
+use crate::runtime::Rounds;
 use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
@@ -47,6 +47,8 @@ pub struct Trainer {
     pub(super) saved_last: Instant,
     /// Characters trained on by this process, and the time that took.
     pub(super) trained: (u64, Duration),
+    /// The steps, on as many threads as pays.
+    pub(super) rounds: Rounds,
 }
 
 impl Trainer {
@@ -102,6 +104,7 @@ impl Trainer {
             started: Instant::now(),
             saved_last: Instant::now(),
             trained: (0, Duration::ZERO),
+            rounds: Rounds::default(),
         })
     }
 
@@ -206,7 +209,11 @@ impl Trainer {
             if stopped {
                 break StopReason::Stopped;
             }
-            let report = on_pool(|| self.train_step())?;
+            // Taken out, as the step needs the whole trainer.
+            let mut rounds = std::mem::take(&mut self.rounds);
+            let report = rounds.run(|| self.train_step());
+            self.rounds = rounds;
+            let report = report?;
             stopped |= observe(Event::Step(report)).is_break();
             if self.step.is_multiple_of(interval) {
                 stopped |= self.evaluate(report.lr, &mut observe)?.is_break();
