@@ -18,7 +18,8 @@ use std::any::Any;
 use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// How long a worker looks for a section before it sleeps: longer than what lies between two sections of
@@ -64,6 +65,9 @@ struct Job<'a> {
 #[repr(align(128))]
 struct Apart<T>(T);
 
+/// Whether a worker sleeps and was not woken yet.
+type Sleep = AtomicBool;
+
 /// Workers, started when they are first needed. They live as long as the process.
 pub struct Pool {
     /// Whether a section holds the pool.
@@ -76,8 +80,10 @@ pub struct Pool {
     started: AtomicUsize,
     /// How many may be started: fewer than [`MOST_WORKERS`] once the system has refused one.
     most: AtomicUsize,
+    /// Locked only by who holds the pool.
+    workers: Mutex<Vec<(Thread, Arc<Sleep>)>>,
+    /// How many workers sleep and were not woken yet. It may wrap below zero while one falls asleep.
     asleep: AtomicUsize,
-    sleep: (Mutex<()>, Condvar),
     /// The end of a section whose thread sleeps.
     end: (Mutex<()>, Condvar),
 }
@@ -91,8 +97,8 @@ impl Pool {
             job: AtomicPtr::new(std::ptr::null_mut()),
             started: AtomicUsize::new(0),
             most: AtomicUsize::new(MOST_WORKERS),
+            workers: Mutex::new(Vec::new()),
             asleep: AtomicUsize::new(0),
-            sleep: (Mutex::new(()), Condvar::new()),
             end: (Mutex::new(()), Condvar::new()),
         }
     }
@@ -138,11 +144,16 @@ impl Pool {
         let wanted = wanted.min(self.most.load(Ordering::Relaxed));
         let started = self.started.load(Ordering::Relaxed);
         for i in started..wanted {
+            let sleep = Arc::new(Sleep::new(false));
             let thread = std::thread::Builder::new().name(format!("chargru-{i}"));
-            if thread.spawn(|| self.serve()).is_err() {
+            let Ok(handle) = thread.spawn({
+                let sleep = Arc::clone(&sleep);
+                move || self.serve(&sleep)
+            }) else {
                 self.most.store(i, Ordering::Relaxed);
                 return i;
-            }
+            };
+            lock(&self.workers).push((handle.thread().clone(), sleep));
             // Only who holds the pool changes it.
             self.started.store(i + 1, Ordering::Relaxed);
         }
@@ -155,15 +166,28 @@ impl Pool {
         self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
         let number = (self.gate.0.load(Ordering::Relaxed) >> NUMBER) as u32;
         let gate = u64::from(number.wrapping_add(1)) << NUMBER | places as u64 * ONE_PLACE;
-        // A worker that enters sees everything that was written before.
-        self.gate.0.store(gate, Ordering::Release);
-        // One that goes to sleep at this moment may be missed, and misses this section.
-        let asleep = self.asleep.load(Ordering::Relaxed);
-        if asleep > places {
-            (0..places).for_each(|_| self.sleep.1.notify_one());
-        } else if asleep > 0 {
-            self.sleep.1.notify_all();
+        // A worker that enters sees everything that was written before. One that goes to sleep at this
+        // moment has counted itself before this, or else finds the gate open.
+        self.gate.0.store(gate, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) > 0 {
+            self.wake(places);
         }
+    }
+
+    #[cold]
+    fn wake(&self, count: usize) {
+        lock(&self.workers)
+            .iter()
+            .filter(|(_, sleep)| self.end_sleep(sleep))
+            .take(count)
+            .for_each(|(thread, _)| thread.unpark());
+    }
+
+    /// Whether it was this call that ended it.
+    fn end_sleep(&self, sleep: &Sleep) -> bool {
+        let ended = sleep.swap(false, Ordering::Relaxed);
+        self.asleep.fetch_sub(usize::from(ended), Ordering::Relaxed);
+        ended
     }
 
     /// Lets nobody in any more, and waits for those who are inside.
@@ -186,8 +210,8 @@ impl Pool {
     }
 
     fn sleep_until_empty(&self) {
-        let (lock, condition) = &self.end;
-        let mut guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mutex, condition) = &self.end;
+        let mut guard = lock(mutex);
         let mut gate = self.gate.0.fetch_or(AWAITED, Ordering::Acquire);
         while gate & INSIDE != 0 {
             guard = condition.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -196,11 +220,11 @@ impl Pool {
     }
 
     /// What a worker does.
-    fn serve(&self) {
+    fn serve(&self, sleep: &Sleep) {
         with_threads(1, || {
             let mut last = 0;
             loop {
-                self.find(&mut last);
+                self.find(&mut last, sleep);
                 let job = self.job.load(Ordering::Relaxed);
                 // SAFETY: `find` has entered a section, and what it read there was written by `open`
                 // after the section's job was stored: this is that job. Its thread keeps it in place
@@ -215,29 +239,35 @@ impl Pool {
     }
 
     /// Waits until this worker could enter a section that has another number than `last`.
-    fn find(&self, last: &mut u32) {
-        let since = Instant::now();
-        while since.elapsed() < LINGER {
-            for _ in 0..LOOKS {
+    fn find(&self, last: &mut u32, sleep: &Sleep) {
+        loop {
+            let since = Instant::now();
+            while since.elapsed() < LINGER {
+                for _ in 0..LOOKS {
+                    if self.enter(last) {
+                        return;
+                    }
+                    spin_loop();
+                }
+                // The processor may be the one that the section's thread needs.
+                std::thread::yield_now();
+            }
+            sleep.store(true, Ordering::Relaxed);
+            // After this, who opens a section wakes this worker, and it sees those opened before.
+            self.asleep.fetch_add(1, Ordering::SeqCst);
+            while sleep.load(Ordering::Relaxed) {
                 if self.enter(last) {
+                    self.end_sleep(sleep);
                     return;
                 }
-                spin_loop();
+                std::thread::park();
             }
-            // The processor may be the one that the section's thread needs.
-            std::thread::yield_now();
         }
-        let (lock, condition) = &self.sleep;
-        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.asleep.fetch_add(1, Ordering::Relaxed);
-        let entered = condition.wait_while(guard, |()| !self.enter(last));
-        self.asleep.fetch_sub(1, Ordering::Relaxed);
-        drop(entered.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Enters the section if it has a place and is not the `last`, where all tasks were taken.
     fn enter(&self, last: &mut u32) -> bool {
-        let mut gate = self.gate.0.load(Ordering::Relaxed);
+        let mut gate = self.gate.0.load(Ordering::SeqCst);
         loop {
             let number = (gate >> NUMBER) as u32;
             if gate & PLACES == 0 || number == *last {
@@ -265,7 +295,7 @@ impl Pool {
         let before = self.gate.0.fetch_sub(ONE_INSIDE, Ordering::Release);
         if before & (INSIDE | AWAITED) == ONE_INSIDE | AWAITED {
             // The lock is free only when the sleeper sleeps or has seen that this one left.
-            drop(self.end.0.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(lock(&self.end.0));
             self.end.1.notify_one();
         }
     }
@@ -275,7 +305,7 @@ impl Pool {
         let work = AssertUnwindSafe(|| self.take_tasks(job, Ticket::Last));
         if let Err(panic) = catch_unwind(work) {
             self.leave_out_the_rest(job);
-            *job.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            *lock(&job.panic) = Some(panic);
         }
     }
 
@@ -294,6 +324,11 @@ impl Pool {
     fn leave_out_the_rest(&self, job: &Job) {
         self.tickets.0.store(job.tasks as u64, Ordering::Relaxed);
     }
+}
+
+/// No lock here guards what a panic could leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
