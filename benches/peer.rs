@@ -17,6 +17,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, GRU, Linear, Module, Optimizer, RNN, VarBuilder, VarMap};
 use chargru::fused::Precision;
 use chargru::model::Cell;
+use chargru::runtime::with_threads;
 use clap::{Parser, ValueEnum};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -73,14 +74,14 @@ fn main() -> Result<()> {
     if args.steps < 4 {
         bail!("--steps is {}: the first three are not counted, give at least 4", args.steps);
     }
-    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
-    match args.work {
+    // Exactly as many, also on fewer processors.
+    with_threads(args.threads, || match args.work {
         Work::Train => train(&args),
         Work::CandleNn => candle_nn(&args),
         Work::Sample => sample(&args),
         Work::Floor => floor(&args),
         Work::Cores => cores::print(args.cell, args.precision, args.steps),
-    }
+    })
 }
 
 /// Times `step` and prints the line.
@@ -138,7 +139,7 @@ fn floor(args: &Args) -> Result<()> {
         args.shape(),
         flops / 1e9,
         speed / 1e9,
-        flops / speed / rayon::current_num_threads() as f64 * 1e3
+        flops / speed / args.threads as f64 * 1e3
     );
     Ok(())
 }

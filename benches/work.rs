@@ -9,7 +9,7 @@ use candle_nn::VarBuilder;
 use chargru::fused::Precision;
 use chargru::generate::{Request, TextStream, stream};
 use chargru::model::{Cell, Gradients, ModelConfig, Network, State, init, named_vars};
-use chargru::runtime::on_pool;
+use chargru::runtime::Rounds;
 use chargru::text::{Tokenizer, VocabularyOptions};
 use chargru::train::{AdamW, AdamWConfig};
 use rand::Rng;
@@ -42,6 +42,7 @@ pub struct TrainStep {
     network: Network,
     optimizer: AdamW,
     state: State,
+    rounds: Rounds,
 }
 
 impl TrainStep {
@@ -53,12 +54,16 @@ impl TrainStep {
             network: Network::new(config, vb)?.with_precision(precision)?,
             optimizer: AdamW::named(named_vars(&weights)?, lr)?,
             state: State::zeros(config, batch, &Device::Cpu)?,
+            rounds: Rounds::default(),
         })
     }
 
     /// One step on `ids` and `targets`, [T, B] each, as a trainer does it.
     pub fn run(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
-        on_pool(|| self.run_here(ids, targets))
+        let mut rounds = std::mem::take(&mut self.rounds);
+        let result = rounds.run(|| self.run_here(ids, targets));
+        self.rounds = rounds;
+        result
     }
 
     /// The same on this thread, whose sections a pool may share.

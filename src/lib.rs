@@ -17,7 +17,7 @@
 //! | [`model`] | the network: configuration, weights, state; the cells in tensor operations | fused, error |
 //! | [`data`] | ids to what training and evaluation read | text, error |
 //! | [`text`] | files to text to ids | error |
-//! | [`fused`] | the cells with hand-written backward passes, fast on a CPU | nothing |
+//! | [`fused`] | the cells with hand-written backward passes, fast on a CPU | runtime |
 //! | [`runtime`] | settings of the process, its threads | nothing |
 //! | `error` | what can go wrong | nothing |
 //!

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const MODULES: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("runtime", &[]),
-    ("fused", &[]),
+    ("fused", &["runtime"]),
     ("text", &["error"]),
     ("data", &["text", "error"]),
     ("model", &["fused", "error"]),

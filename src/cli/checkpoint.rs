@@ -7,6 +7,7 @@ use candle_core::Device;
 
 use crate::checkpoint::{Checkpoint, newest_run};
 use crate::cli::args::wrong;
+use crate::runtime::set_threads;
 
 /// Where runs are kept, seen from where the program is started.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -30,14 +31,12 @@ pub(crate) fn checkpoint(path: Option<&Path>, device: &Device) -> Result<Checkpo
     Ok(checkpoint)
 }
 
-/// Sets the size of the pool that all arithmetic shares; all cores if not given.
+/// Sets the number of threads that all arithmetic shares; one for each processor if not given.
 pub(crate) fn threads(count: Option<usize>) -> Result<()> {
     let Some(count) = count else { return Ok(()) };
     if !(1..=1024).contains(&count) {
         return Err(wrong(format!("--threads is {count}: give a number from 1 to 1024")));
     }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(count)
-        .build_global()
-        .context("cannot start the threads")
+    set_threads(count);
+    Ok(())
 }

@@ -6,23 +6,23 @@
 //! [`record`] runs the sections of some work on one thread and times every task, to model how long
 //! the work takes on more processors than the machine has.
 
-use rayon::prelude::*;
+use crate::runtime::{self, section};
 use std::cell::{Cell, RefCell};
 use std::ops::{Range, RangeInclusive};
 use std::panic::Location;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Threads that the tasks of a section are spread over.
 pub fn threads() -> usize {
-    RECORDER.get().map_or_else(rayon::current_num_threads, |recorder| recorder.threads)
+    RECORDER.get().map_or_else(runtime::threads, |recorder| recorder.threads)
 }
 
 /// Calls `task` with each of `0..tasks`.
 #[track_caller]
 pub fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
     match RECORDER.get() {
-        None if tasks < 2 => (0..tasks).for_each(task),
-        None => (0..tasks).into_par_iter().for_each(task),
+        None => section(tasks, task),
         Some(recorder) => recorder.run(Location::caller(), 0..tasks, task),
     }
 }
@@ -33,11 +33,12 @@ pub fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
 pub fn for_items<T: Send>(items: impl IntoIterator<Item = T>, task: impl Fn(T) + Sync + Send) {
     match RECORDER.get() {
         None => {
-            let items: Vec<T> = items.into_iter().collect();
-            match items.len() {
-                ..2 => items.into_iter().for_each(task),
-                _ => items.into_par_iter().for_each(task),
-            }
+            // Each lock is taken once: it hands the item to whichever thread takes the task.
+            let items: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+            section(items.len(), |i| {
+                let item = items[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+                item.into_iter().for_each(&task);
+            });
         }
         Some(recorder) => recorder.run(Location::caller(), items, task),
     }
@@ -228,7 +229,7 @@ mod tests {
         let counts: Vec<_> = sections.iter().map(|section| section.tasks.len()).collect();
         assert_eq!(counts, [5, 2]);
         assert!(sections[0].place.line() + 1 == sections[1].place.line());
-        assert_eq!(threads(), rayon::current_num_threads());
+        assert_eq!(threads(), runtime::threads());
         let panics =
             std::panic::catch_unwind(|| record(5, || Duration::ZERO, || panic!("on purpose")));
         assert!(panics.is_err() && RECORDER.get().is_none());

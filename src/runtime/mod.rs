@@ -2,6 +2,11 @@
 
 mod pool;
 mod process;
+mod rounds;
+mod section;
+mod threads;
 
-pub use pool::on_pool;
 pub use process::prepare_process;
+pub use rounds::Rounds;
+pub(crate) use section::section;
+pub use threads::{set_threads, threads, with_threads};

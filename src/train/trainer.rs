@@ -11,7 +11,7 @@ use candle_nn::{Optimizer, VarBuilder, VarMap};
 use crate::checkpoint::{Progress, RunFolder, TrainingState};
 use crate::error::{Error, Result, ensure};
 use crate::model::{ModelConfig, Network, State, named_vars};
-use crate::runtime::on_pool;
+use crate::runtime::Rounds;
 use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
@@ -62,6 +62,8 @@ pub struct Trainer {
     pub(super) newer_best: Option<(u64, f64)>,
     /// Characters trained on by this process, and the time that took.
     pub(super) trained: (u64, Duration),
+    /// The steps, on as many threads as pays.
+    pub(super) rounds: Rounds,
 }
 
 impl Trainer {
@@ -120,6 +122,7 @@ impl Trainer {
             save_intervals: (AFTER_EVALUATION, BETWEEN_EVALUATIONS),
             newer_best: None,
             trained: (0, Duration::ZERO),
+            rounds: Rounds::default(),
         })
     }
 
@@ -243,7 +246,11 @@ impl Trainer {
             if stopped {
                 break StopReason::Stopped;
             }
-            let report = on_pool(|| self.train_step())?;
+            // Taken out, as the step needs the whole trainer.
+            let mut rounds = std::mem::take(&mut self.rounds);
+            let report = rounds.run(|| self.train_step());
+            self.rounds = rounds;
+            let report = report?;
             stopped |= observe(Event::Step(report)).is_break();
             let (after_evaluation, mut save_after) = self.save_intervals;
             if self.step.is_multiple_of(interval) {

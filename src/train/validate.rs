@@ -6,7 +6,6 @@ use crate::checkpoint::Metrics;
 use crate::error::Result;
 use crate::evaluate::evaluate;
 use crate::model::Precision;
-use crate::runtime::on_pool;
 use crate::train::events::Event;
 use crate::train::trainer::{Losses, Trainer};
 
@@ -22,7 +21,7 @@ impl Trainer {
         let network = self.network.with_precision(Precision::F32)?;
         let tokenizer = &self.data.tokenizer;
         let result = match &self.data.validation {
-            Some(text) => Some(on_pool(|| evaluate(&network, text, tokenizer))?),
+            Some(text) => Some(self.rounds.run_other(|| evaluate(&network, text, tokenizer))?),
             None => None,
         };
         let val_loss = result.map(|result| result.nats_per_id());

@@ -5,6 +5,7 @@ use crate::fused::gemm::transposed::{DEPTH, MatmulTn, ROWS, zeros};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatRef};
 use crate::fused::simd::testing::{around, integers, lanes, levels};
+use crate::runtime::with_threads;
 
 /// `Aᵀ · B` of integers must be right to the bit. Rows of A and of B lie apart, with NaN between them.
 fn check(level: Level, packed: &mut Buffer, [m, n, k]: [usize; 3]) {
@@ -66,8 +67,7 @@ fn sums_of_integers_are_exact_around_every_block_of_rows() {
 #[test]
 fn sums_of_integers_are_exact_for_any_number_of_threads() {
     for threads in [1, 2, 3, 5, 16] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
+        with_threads(threads, || {
             let mut packed = Buffer::default();
             for level in levels() {
                 for m in [1, level.tile_rows() + 1, ROWS + 1, 3 * ROWS - 1] {

@@ -5,6 +5,7 @@ use crate::fused::simd::testing::levels;
 use crate::fused::tests::case::{Case, assert_close, flip};
 use crate::fused::tests::random;
 use crate::fused::*;
+use crate::runtime::with_threads;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -137,11 +138,7 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
         for embedded in [false, true] {
             let case = Case::new(cell, [9, 37, 50, 31], embedded, true);
             for level in levels() {
-                let on = |threads| {
-                    let pool =
-                        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                    pool.install(|| case.fused(level, &workspace))
-                };
+                let on = |threads| with_threads(threads, || case.fused(level, &workspace));
                 let one = on(1)?;
                 for threads in [2, 3, 5] {
                     assert!(on(threads)? == one, "{cell:?} {embedded} {threads} threads");
