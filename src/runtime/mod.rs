@@ -4,4 +4,6 @@ mod pool;
 mod process;
 
 pub use pool::on_pool;
+#[cfg(unix)]
+pub use process::is_ignored;
 pub use process::prepare_process;
