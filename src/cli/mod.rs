@@ -58,6 +58,7 @@ enum Command {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     crate::runtime::prepare_process();
+    output::to_terminal();
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return print(&error),
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
     match run(&matches) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             log!("error: {}", errors::line(&error));
             ExitCode::from(errors::exit_code(&error))
@@ -80,12 +81,15 @@ fn print(error: &clap::Error) -> ExitCode {
         let full = written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
         return ExitCode::from(u8::from(full));
     }
-    let plain = error.to_string();
-    if escape::lines(&plain) == plain {
+    let nasty = |argument: std::ffi::OsString| {
+        let argument = argument.to_string_lossy();
+        escape::field(&argument) != argument
+    };
+    if std::env::args_os().any(nasty) {
+        log!("{}", error.to_string().trim_end());
+    } else {
         // With colours on a terminal. As with the log, it does not matter if nobody can read it.
         let _ = error.print();
-    } else {
-        log!("{}", plain.trim_end());
     }
     ExitCode::from(2)
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 
@@ -48,6 +49,12 @@ impl Error for OutputError {
     }
 }
 
+/// Whether stdout was a terminal when this was first asked: one that has closed says that it is none.
+pub(crate) fn to_terminal() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| io::stdout().is_terminal())
+}
+
 /// Writes text to stdout and flushes it, so that it appears at once.
 pub(crate) fn emit(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
@@ -57,7 +64,7 @@ pub(crate) fn emit(text: &str) -> Result<()> {
 
 /// As [`emit`], for text that a model wrote. On a terminal its control characters are written out.
 pub(crate) fn emit_text(text: &str) -> Result<()> {
-    if io::stdout().is_terminal() { emit(&escape::text(text)) } else { emit(text) }
+    if to_terminal() { emit(&escape::text(text)) } else { emit(text) }
 }
 
 /// One line of JSON.
@@ -65,11 +72,12 @@ pub(crate) fn emit_json(object: &serde_json::Value) -> Result<()> {
     emit(&format!("{}\n", escape::json(&object.to_string())))
 }
 
-/// Whether an error only says that the reader of stdout has closed it, as in `chargru … | head`.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<OutputError>()
-        .is_some_and(|OutputError(cause)| cause.kind() == io::ErrorKind::BrokenPipe)
+/// Whether an error only says that nobody reads stdout any more: its reader has closed it, as in
+/// `chargru … | head`, or its terminal has.
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<OutputError>().is_some_and(|OutputError(cause)| {
+        cause.kind() == io::ErrorKind::BrokenPipe || to_terminal()
+    })
 }
 
 /// A count with thousands set apart: 1,234,567.

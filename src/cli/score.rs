@@ -15,11 +15,14 @@ use crate::evaluate::{score_documents, score_text};
 use crate::model::Network;
 use crate::text::{Corpus, Documents, MAX_CORPUS_BYTES, ReadOptions, Tokenizer};
 
-/// The text is read as the model's own was: its encoding, its line ends, its division into documents. A
-/// model of --documents lines reads every line that is not empty as a document of its own, one of
-/// --documents files the whole text as one; the end of a document is predicted and counted too. Any
-/// other model reads the text from its beginning, where nothing predicts the first character.
+const RULES: &str = "\
+The text is read as that of the training was: its encoding, its line ends, its division into documents. A
+model of --documents lines reads every line that is not empty as a document of its own, one of --documents
+files the whole text as one; the end of a document is predicted and counted too. Any other model reads the
+text from its beginning, where nothing predicts the first character.";
+
 #[derive(Args)]
+#[command(after_help = RULES)]
 pub(crate) struct ScoreArgs {
     /// Run, or a checkpoint in it [default: the newest run in ./checkpoints]
     #[arg(long, value_name = "DIR")]
