@@ -197,6 +197,19 @@ pub(crate) fn readable(character: char) -> String {
     format!("'{}' U+{:04X}", character.escape_debug(), character as u32)
 }
 
+/// A character that changes the order or the lines of the text around it, and so could make a message
+/// look like another.
+pub(crate) fn reorders(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{206f}'
+    )
+}
+
 impl Error {
     /// A setting outside its range.
     pub(crate) fn setting(name: &'static str, message: impl Into<String>) -> Self {

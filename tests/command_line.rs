@@ -108,6 +108,9 @@ fn sampling_follows_its_seed_length_and_number() {
     assert_eq!(texts.len(), 3);
     assert!(texts[0] != texts[1] && texts[1] != texts[2]);
     assert_eq!(written("0", &["--prompt", "The"]), "The\n");
+    let empty = written("0", &["--num", "3", "--json"]);
+    let texts: Vec<_> = empty.lines().map(|line| json(line)["text"].clone()).collect();
+    assert_eq!(texts, ["", "", ""]);
 }
 
 #[test]

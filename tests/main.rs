@@ -13,5 +13,7 @@ mod reference_path;
 mod resume;
 mod session;
 mod support;
+mod terminals;
+mod texts;
 mod training;
 mod wrong_input;

@@ -51,12 +51,13 @@ fn wrong_flags_exit_with_two() {
         assert!(!dir.path("run").exists(), "{flags:?}");
     }
     dir.train_tiny("run", &[]);
-    let sample: [(&[&str], &str); 6] = [
+    let sample: [(&[&str], &str); 7] = [
         (&["--temperature", "-1"], "--temperature is -1"),
         (&["--temperature", "nan"], "--temperature is NaN"),
         (&["--top-p", "0"], "--top-p is 0"),
         (&["--top-k", "0"], "--top-k is 0"),
         (&["--num", "0"], "--num is 0"),
+        (&["--num", "1000000"], "--num is 1000000: give a number from 1 to 65536"),
         (&["--length", "many"], "--length"),
     ];
     for (flags, says) in sample {
@@ -150,6 +151,12 @@ fn broken_checkpoints() {
     with("model.safetensors", Some(&nan), &["NaN"]);
     dir.fails(1, &["sample", "--checkpoint", "nowhere"], &["no checkpoint nowhere"]);
     dir.fails(1, &["sample"], &["no model in ./checkpoints"]);
+}
+
+#[test]
+fn too_many_samples_exit_with_two_before_a_checkpoint_is_opened() {
+    let dir = TestDir::new();
+    dir.fails(2, &["sample", "--num", "1000000"], &["--num is 1000000", "to 65536"]);
 }
 
 #[test]

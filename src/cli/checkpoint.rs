@@ -7,6 +7,8 @@ use candle_core::Device;
 
 use crate::checkpoint::{Checkpoint, newest_run};
 use crate::cli::args::wrong;
+use crate::cli::escape;
+use crate::cli::output::log;
 use crate::runtime::set_threads;
 
 /// Where runs are kept, seen from where the program is started.
@@ -22,11 +24,11 @@ pub(crate) fn checkpoint(path: Option<&Path>, device: &Device) -> Result<Checkpo
         )?,
     };
     let checkpoint = Checkpoint::open(&path, device)?;
-    eprintln!(
+    log!(
         "model {}, trained for {} steps on {}",
-        checkpoint.folder.display(),
+        escape::field(&checkpoint.folder.to_string_lossy()),
         checkpoint.config.progress.step,
-        checkpoint.config.corpus.name
+        escape::field(&checkpoint.config.corpus.name)
     );
     Ok(checkpoint)
 }

@@ -4,12 +4,14 @@
 use std::path::Path;
 
 use crate::cli::args::WrongArgument;
+use crate::cli::escape;
 use crate::error::{Error, RunProblem};
 
 /// Fields that a flag of another name sets.
 const RENAMED: [(&str, &str); 2] = [("paths", "corpus"), ("samples", "num")];
 
-/// The error and its causes, each after the one that it led to.
+/// The error and its causes, each after the one that it led to. What the library says of a file or a
+/// path is on one line, whatever their names hold; the log escapes the rest.
 pub(crate) fn line(error: &anyhow::Error) -> String {
     let mut in_checkpoint = false;
     let parts: Vec<String> = error
@@ -38,15 +40,16 @@ fn describe(error: &Error) -> String {
         Error::Run { path, problem } => run_problem(path, problem),
         Error::NoCheckpoint(path) => format!(
             "there is no checkpoint {}: give the folder that `chargru train` named at its end",
-            path.display()
+            escape::field(&path.to_string_lossy())
         ),
+        // Of several lines where it has a backtrace.
         Error::Tensor(error) => error.to_string(),
-        error => with_flags(&error.to_string()),
+        error => escape::field(&with_flags(&error.to_string())).into_owned(),
     }
 }
 
 fn run_problem(path: &Path, problem: &RunProblem) -> String {
-    let run = path.display();
+    let run = escape::field(&path.to_string_lossy()).into_owned();
     match problem {
         RunProblem::Exists => format!(
             "{run} holds a run already: continue it with --resume {run}, choose another folder with \

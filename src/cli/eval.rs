@@ -8,9 +8,12 @@ use clap::{Args, ValueEnum};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::{bits, emit, grouped};
+use crate::cli::escape;
+use crate::cli::output::{bits, emit, emit_json, grouped};
+use crate::cli::text_input::{is_pipe, read_text};
 use crate::data::{DataConfig, Evaluation, Part, READING_WINDOW, part_of_corpus};
 use crate::evaluate::evaluate;
+use crate::text::MAX_CORPUS_BYTES;
 
 #[derive(Args)]
 pub(crate) struct EvalArgs {
@@ -20,6 +23,9 @@ pub(crate) struct EvalArgs {
     /// Text to measure on: files, folders or - for stdin [default: the text of the training]
     #[arg(long, num_args = 1.., value_name = "PATH")]
     corpus: Vec<PathBuf>,
+    /// The text to measure on, as --corpus takes it
+    #[arg(value_name = "PATH", conflicts_with = "corpus")]
+    texts: Vec<PathBuf>,
     /// Which part of the text
     #[arg(long, value_enum, default_value_t = WhichPart::Auto)]
     part: WhichPart,
@@ -47,12 +53,19 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let record = &checkpoint.config.corpus;
     let mut data = DataConfig::of_record(record);
-    if !args.corpus.is_empty() {
-        data.paths = args.corpus.clone();
-    }
-    let corpus = data.read_corpus()?;
+    // Only one of the two can be given.
+    let paths = [&args.corpus[..], &args.texts[..]].concat();
+    let corpus = match &paths[..] {
+        [] => data.read_corpus()?,
+        // A single text may also be a pipe: a path of a checkpoint may not.
+        [one] if is_pipe(one) => read_text(one, MAX_CORPUS_BYTES, &record.read)?,
+        _ => {
+            data.paths = paths.clone();
+            data.read_corpus()?
+        }
+    };
     let same_text = record.is_text_of(&corpus) && record.is_cut_as(&corpus);
-    if args.corpus.is_empty() && !same_text {
+    if paths.is_empty() && !same_text {
         bail!(
             "the text of the training has changed since: name the text to measure on with --corpus"
         );
@@ -85,14 +98,15 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
             "perplexity": nats.exp(),
             "bits_per_byte": result.bits_per_byte(),
         });
-        return emit(&format!("{object}\n"));
+        return emit_json(&object);
     }
     emit(&format!(
-        "text                {name}, {part} part, {} ids\n\
+        "text                {}, {part} part, {} ids\n\
          loss                {nats:.4} nats per id\n\
          bits per character  {:.4}\n\
          perplexity          {:.4}\n\
          bits per byte       {:.4}\n",
+        escape::field(&name),
         grouped(result.ids),
         bits(nats),
         nats.exp(),

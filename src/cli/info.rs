@@ -9,7 +9,9 @@ use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::checkpoint;
+use crate::cli::escape;
 use crate::cli::output::{bits, emit, grouped};
+use crate::data::paths::JsonPath;
 
 #[derive(Args)]
 pub(crate) struct InfoArgs {
@@ -31,7 +33,7 @@ fn as_json(checkpoint: &Checkpoint) -> String {
     let parameters: serde_json::Map<_, _> =
         config.model.parameters().into_iter().map(|(name, shape)| (name, json!(shape))).collect();
     let object = json!({
-        "folder": checkpoint.folder,
+        "folder": JsonPath::from(checkpoint.folder.as_path()),
         "chargru": config.chargru,
         "model": config.model,
         "parameters": parameters,
@@ -40,14 +42,15 @@ fn as_json(checkpoint: &Checkpoint) -> String {
         "training": config.training,
         "progress": config.progress,
     });
-    format!("{object:#}\n")
+    format!("{}\n", escape::json(&format!("{object:#}")))
 }
 
 fn as_text(checkpoint: &Checkpoint) -> String {
     let config = &checkpoint.config;
     let (model, corpus, progress) = (&config.model, &config.corpus, &config.progress);
     let mut out = String::new();
-    let mut line = |name: &str, value: String| out.push_str(&format!("{name:<12}{value}\n"));
+    let mut line =
+        |name: &str, value: String| out.push_str(&format!("{name:<12}{}\n", escape::field(&value)));
     line("checkpoint", checkpoint.folder.display().to_string());
     line("written by", format!("chargru {}", config.chargru));
     line(

@@ -5,6 +5,7 @@ mod args;
 mod checkpoint;
 mod device;
 mod errors;
+mod escape;
 mod eval;
 mod info;
 mod output;
@@ -13,14 +14,16 @@ mod sample;
 mod score;
 mod settings;
 mod signals;
+mod text_input;
 mod train;
 mod values;
 
 use std::process::ExitCode;
 
-use crate::cli::output::Outcome;
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::cli::output::{Outcome, log};
 
 /// Learns to write like a text it is shown, one character at a time.
 #[derive(Parser)]
@@ -33,9 +36,9 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   chargru train                                    on the play that ships with the program
-  chargru train --corpus poems.txt                 on your own text
-  chargru train --corpus names.txt --documents lines
-  chargru sample --prompt \"MAREN:\"                 with the newest model
+  chargru train poems.txt                          on your own text
+  chargru train names.txt --documents lines
+  chargru sample \"MAREN:\"                          with the newest model
   chargru sample --checkpoint checkpoints/poems --temperature 0.6 --length 1000";
 
 #[derive(Subcommand)]
@@ -55,23 +58,40 @@ enum Command {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     crate::runtime::prepare_process();
+    output::to_terminal();
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => {
-            // Help and version go to stdout with 0, wrong arguments to stderr with 2.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return print(&error),
     };
     match run(&matches) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", errors::line(&error));
+            log!("error: {}", errors::line(&error));
             ExitCode::from(errors::exit_code(&error))
         }
     }
+}
+
+/// Help and version go to stdout with 0, wrong arguments to stderr with 2.
+fn print(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let written = error.print();
+        let full = written.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+        return ExitCode::from(u8::from(full));
+    }
+    let nasty = |argument: std::ffi::OsString| {
+        let argument = argument.to_string_lossy();
+        escape::field(&argument) != argument
+    };
+    if std::env::args_os().any(nasty) {
+        log!("{}", error.to_string().trim_end());
+    } else {
+        // With colours on a terminal. As with the log, it does not matter if nobody can read it.
+        let _ = error.print();
+    }
+    ExitCode::from(2)
 }
 
 fn run(matches: &ArgMatches) -> Result<Outcome> {
@@ -83,7 +103,7 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
                 .zip(matches.subcommand_matches("train"))
                 .map(|(command, matches)| args::given_on_command_line(command, matches))
                 .unwrap_or_default();
-            train::run(*train, &given)
+            train::run(*train, given)
         }
         Command::Sample(sample) => sample::run(&sample).map(|()| Outcome::Done),
         Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),

@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::checkpoint::Metrics;
-use crate::cli::output::bits;
+use crate::cli::output::{bits, log, write_log};
 use crate::train::StepReport;
 
 /// Resolution of the bar, which shows a share of steps or of time.
@@ -55,7 +55,7 @@ impl ProgressDisplay {
             }
             None if self.last_line.elapsed() >= LINE_EVERY => {
                 self.last_line = Instant::now();
-                eprintln!("{}", line());
+                log!("{}", line());
             }
             None => {}
         }
@@ -76,8 +76,15 @@ impl ProgressDisplay {
     /// A line of the log, above the bar.
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            // A terminal that has gone needs no bar; indicatif would keep all that it cannot write.
+            Some(bar) => {
+                if !bar.suspend(|| write_log(text)) {
+                    bar.set_draw_target(ProgressDrawTarget::hidden());
+                }
+            }
+            None => {
+                log!("{text}");
+            }
         }
     }
 

@@ -1,27 +1,34 @@
 //! `chargru sample`.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::emit;
-use crate::generate::{FinishReason, Request, Sample, SamplingConfig, TextStream, samples, stream};
-use crate::text::{Documents, Tokenizer, UnknownCharacters};
+use crate::cli::output::{emit, emit_json, emit_text};
+use crate::cli::text_input::{read_stdin, read_text};
+use crate::data::CorpusRecord;
+use crate::generate::{
+    FinishReason, MAX_SAMPLES, Request, Sample, SamplingConfig, TextStream, samples, stream,
+};
+use crate::text::{Corpus, Documents, Encoding, ReadOptions, Tokenizer, UnknownCharacters};
 
 #[derive(Args)]
 pub(crate) struct SampleArgs {
     /// Run, or a checkpoint in it [default: the newest run in ./checkpoints]
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    /// Text to go on from, as --prompt takes it; - for stdin
+    #[arg(value_name = "PROMPT", conflicts_with_all = ["prompt", "prompt_file"])]
+    text: Option<String>,
     /// Text to go on from; without it, and with nothing on stdin, the model begins by itself
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
     prompt: Option<String>,
-    /// File with the text to go on from; - for stdin
+    /// File with the text to go on from, in the encoding of the text of the training; - for stdin
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
     /// Most characters to write
@@ -67,13 +74,13 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     sampling.validate()?;
-    if args.num == 0 {
-        return Err(wrong("--num is 0: give a number from 1"));
+    if !(1..=MAX_SAMPLES).contains(&args.num) {
+        return Err(wrong(format!("--num is {}: give a number from 1 to {MAX_SAMPLES}", args.num)));
     }
     let target = args.machine.open()?;
     let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let tokenizer = &checkpoint.tokenizer;
-    let prompt = read_prompt(args)?;
+    let prompt = read_prompt(args, &checkpoint.config.corpus)?;
     let ids = match args.unknown {
         Unknown::Skip => tokenizer.encode_skipping_unknown(&prompt),
         Unknown::Error => encode_known(tokenizer, &prompt)
@@ -101,7 +108,7 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         .iter()
         .map(|sample| with_final_newline(format!("{shown}{}", sample.text)))
         .collect();
-    emit(&texts.join(between))
+    emit_text(&texts.join(between))
 }
 
 /// The prompt's ids; a character that only the unknown id could stand for is an error too.
@@ -125,11 +132,11 @@ fn encode_known(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
 
 fn print_as_it_comes(stream: TextStream, prompt: &str) -> Result<()> {
     let mut last = prompt.chars().last();
-    emit(prompt)?;
+    emit_text(prompt)?;
     for text in stream {
         let text = text?;
         last = text.chars().last().or(last);
-        emit(&text)?;
+        emit_text(&text)?;
     }
     if last != Some('\n') {
         emit("\n")?;
@@ -139,14 +146,13 @@ fn print_as_it_comes(stream: TextStream, prompt: &str) -> Result<()> {
 
 fn print_json(samples: &[Sample], prompt: &str, seed: u64) -> Result<()> {
     for (index, sample) in samples.iter().enumerate() {
-        let line = serde_json::json!({
+        emit_json(&serde_json::json!({
             "prompt": prompt,
             "text": sample.text,
             "sample": index,
             "seed": seed,
             "ended": sample.finish == FinishReason::EndOfDocument,
-        });
-        emit(&format!("{line}\n"))?;
+        }))?;
     }
     Ok(())
 }
@@ -158,23 +164,42 @@ fn with_final_newline(mut text: String) -> String {
     text
 }
 
-/// `--prompt`, `--prompt-file`, or what is piped in.
-fn read_prompt(args: &SampleArgs) -> Result<String> {
-    if let Some(prompt) = &args.prompt {
-        return Ok(prompt.clone());
-    }
-    let from_stdin = || -> Result<String> {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read the prompt from stdin")?;
-        Ok(text)
+/// Longest prompt, in bytes. A model forgets all but the end of a text long before.
+const MAX_PROMPT_BYTES: u64 = 64 << 20;
+
+/// The prompt that is given, or what is piped in, read as the text of the training was.
+fn read_prompt(args: &SampleArgs, record: &CorpusRecord) -> Result<String> {
+    let from_stdin = || {
+        let waiting =
+            "waiting for the prompt on standard input; give --prompt TEXT, or < /dev/null";
+        read_stdin(MAX_PROMPT_BYTES, &record.read, waiting)
     };
-    match &args.prompt_file {
-        Some(path) if path == Path::new("-") => from_stdin(),
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the prompt {}", path.display())),
+    let text = match (args.text.as_deref(), args.prompt.as_deref(), args.prompt_file.as_deref()) {
+        (Some("-"), ..) => from_stdin()?,
+        (Some(prompt), ..) | (_, Some(prompt), _) => {
+            // An argument is in UTF-8, whatever the files are in.
+            let options = ReadOptions { encoding: Encoding::Utf8, ..record.read };
+            Corpus::from_reader("the prompt", prompt.as_bytes(), MAX_PROMPT_BYTES, &options)?
+        }
+        (.., Some(path)) if path == Path::new("-") => from_stdin()?,
+        (.., Some(path)) => read_text(path, MAX_PROMPT_BYTES, &record.read)
+            .with_context(|| format!("the prompt {} cannot be read", path.display()))?,
         // A pipe or a file was connected on purpose; a terminal waits for nothing.
-        None if !std::io::stdin().is_terminal() => from_stdin(),
-        None => Ok(String::new()),
+        _ if !std::io::stdin().is_terminal() => from_stdin()?,
+        _ => return Ok(String::new()),
+    };
+    if record.documents != Documents::Lines {
+        return Ok(text.into_text());
+    }
+    let lines: Vec<&str> = text.documents(Documents::Lines).collect();
+    match lines[..] {
+        [] => Ok(String::new()),
+        [line] => Ok(line.to_string()),
+        _ => Err(anyhow!(
+            "the prompt has {} lines, but this model was trained with --documents lines: each line is a \
+             document of its own, and none holds a newline: give one line",
+            lines.len()
+        )),
     }
 }
 

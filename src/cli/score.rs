@@ -1,19 +1,28 @@
 //! `chargru score`.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use candle_core::Tensor;
 use clap::{Args, ValueEnum};
 
 use crate::checkpoint::tensors_to_bytes;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::{bits, emit};
-use crate::evaluate::{TextScore, score_text};
-use crate::text::Corpus;
+use crate::cli::output::{bits, emit, emit_json};
+use crate::cli::text_input::{is_pipe, read_stdin, read_text};
+use crate::evaluate::{score_documents, score_text};
+use crate::model::Network;
+use crate::text::{Corpus, Documents, MAX_CORPUS_BYTES, ReadOptions, Tokenizer};
+
+const RULES: &str = "\
+The text is read as that of the training was: its encoding, its line ends, its division into documents. A
+model of --documents lines reads every line that is not empty as a document of its own, one of --documents
+files the whole text as one; the end of a document is predicted and counted too. Any other model reads the
+text from its beginning, where nothing predicts the first character.";
 
 #[derive(Args)]
+#[command(after_help = RULES)]
 pub(crate) struct ScoreArgs {
     /// Run, or a checkpoint in it [default: the newest run in ./checkpoints]
     #[arg(long, value_name = "DIR")]
@@ -24,10 +33,11 @@ pub(crate) struct ScoreArgs {
     /// What a line of the output is about
     #[arg(long, value_enum, default_value_t = Per::Line)]
     per: Per,
-    /// Also write the logits after each character, [N, V] float32, as `logits` in a safetensors file
+    /// Also write the logits after each character, [N, V] float32, as `logits` in a safetensors file;
+    /// those of the documents follow each other, and the end of a document has none
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
-    /// Print JSON, one object a line
+    /// Print JSON, one object a line; `ids` counts what was predicted
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -36,7 +46,9 @@ pub(crate) struct ScoreArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Per {
+    /// A character; the end of a document has a line too, in JSON with `"end_of_document": true`
     Char,
+    /// A line of the text; the end of a document counts to its last line
     Line,
     /// The text as a whole, which is not repeated
     Text,
@@ -46,66 +58,128 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     let target = args.machine.open()?;
     let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let tokenizer = &checkpoint.tokenizer;
-    let text = read(&args.file, &checkpoint.config.corpus.read)?;
-    let ids = tokenizer.encode(&text)?;
+    let record = &checkpoint.config.corpus;
+    let text = read(&args.file, &record.read)?;
     let network = target.network(&checkpoint)?;
-    let score = score_text(&network, tokenizer, &ids, args.logits.is_some())?;
-    if let (Some(path), Some(logits)) = (&args.logits, &score.logits) {
+    let (units, logits) =
+        score(&network, tokenizer, &text, record.documents, args.logits.is_some())?;
+    if let (Some(path), Some(logits)) = (&args.logits, &logits) {
         let bytes = tensors_to_bytes(&[("logits".to_string(), logits.clone())])?;
         std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for span in spans(args.per, &ids, &score, |id| tokenizer.bytes_of(id)) {
-        emit(&span.render(args.json))?;
+    for span in spans(args.per, &units) {
+        span.emit(args.json)?;
     }
     Ok(())
+}
+
+fn read(path: &Path, options: &ReadOptions) -> Result<Corpus> {
+    if path == Path::new("-") {
+        let waiting = "waiting for the text on standard input; name a FILE to score that";
+        return read_stdin(MAX_CORPUS_BYTES, options, waiting);
+    }
+    if is_pipe(path) {
+        return read_text(path, MAX_CORPUS_BYTES, options);
+    }
+    Ok(Corpus::read(&[path.to_path_buf()], options)?)
+}
+
+/// One id of the text, or the end of a document.
+struct Scored<'a> {
+    /// None for the end.
+    bytes: Option<&'a [u8]>,
+    /// None if nothing precedes it.
+    nats: Option<f32>,
+}
+
+fn score<'a>(
+    network: &Network,
+    tokenizer: &'a Tokenizer,
+    text: &Corpus,
+    documents: Documents,
+    keep_logits: bool,
+) -> Result<(Vec<Scored<'a>>, Option<Tensor>)> {
+    let parts: Vec<&str> = text.documents(documents).collect();
+    // All at once, so that an error names all unknown characters.
+    let ids = tokenizer.encode(&parts.concat())?;
+    let id = |(&id, nats)| Scored { bytes: Some(tokenizer.bytes_of(id)), nats };
+    if documents == Documents::Off {
+        let score = score_text(network, tokenizer, &ids, keep_logits)?;
+        return Ok((ids.iter().zip(score.nats).map(id).collect(), score.logits));
+    }
+    let parts = parts.into_iter().map(|part| tokenizer.encode(part));
+    let parts: Vec<Vec<u32>> = parts.collect::<Result<_, _>>()?;
+    let score = score_documents(network, tokenizer, &parts, keep_logits)?;
+    let mut scored = Vec::with_capacity(ids.len() + parts.len());
+    for (part, nats) in parts.iter().zip(&score.nats) {
+        scored.extend(part.iter().zip(nats.iter().copied().map(Some)).map(id));
+        scored.push(Scored { bytes: None, nats: nats.last().copied() });
+    }
+    Ok((scored, score.logits))
 }
 
 /// Consecutive ids and their negative log-likelihood.
 #[derive(Default)]
 struct Span {
     bytes: Vec<u8>,
-    /// Ids that were predicted: all but the first, if nothing precedes it.
+    /// The end of a document and nothing else.
+    end: bool,
+    /// Ids and ends that were predicted.
     predicted: usize,
     nats: f64,
 }
 
 impl Span {
-    fn render(&self, json: bool) -> String {
+    fn add(&mut self, scored: &Scored) {
+        self.bytes.extend_from_slice(scored.bytes.unwrap_or_default());
+        if let Some(nats) = scored.nats {
+            self.predicted += 1;
+            self.nats += f64::from(nats);
+        }
+    }
+
+    fn emit(&self, json: bool) -> Result<()> {
         let text = String::from_utf8_lossy(&self.bytes);
         let mean = if self.predicted == 0 { 0.0 } else { bits(self.nats) / self.predicted as f64 };
         if json {
-            let object = serde_json::json!({
+            let mut object = serde_json::json!({
                 "text": text,
                 "ids": self.predicted,
                 "nats": self.nats,
                 "bits_per_character": mean,
             });
-            return format!("{object}\n");
+            if self.end {
+                object["end_of_document"] = true.into();
+            }
+            return emit_json(&object);
+        }
+        if self.end {
+            return emit(&format!("{mean:8.4}  (end of document)\n"));
         }
         // A newline or a tab would break the table.
-        format!("{mean:8.4}  {}\n", text.trim_end_matches('\n').escape_debug())
+        emit(&format!("{mean:8.4}  {}\n", text.trim_end_matches('\n').escape_debug()))
     }
 }
 
-fn spans<'a>(
-    per: Per,
-    ids: &[u32],
-    score: &TextScore,
-    bytes_of: impl Fn(u32) -> &'a [u8],
-) -> Vec<Span> {
-    let mut all = Vec::new();
-    let mut span = Span::default();
-    for (&id, nats) in ids.iter().zip(&score.nats) {
-        let bytes = bytes_of(id);
-        span.bytes.extend_from_slice(bytes);
-        if let Some(nats) = nats {
-            span.predicted += 1;
-            span.nats += f64::from(*nats);
-        }
+fn spans(per: Per, scored: &[Scored]) -> Vec<Span> {
+    if per == Per::Char {
+        let one = |scored: &Scored| {
+            let mut span = Span { end: scored.bytes.is_none(), ..Span::default() };
+            span.add(scored);
+            span
+        };
+        return scored.iter().map(one).collect();
+    }
+    let (mut all, mut span) = (Vec::new(), Span::default());
+    for (index, one) in scored.iter().enumerate() {
+        span.add(one);
         if per == Per::Text {
             span.bytes.clear();
+            continue;
         }
-        if per == Per::Char || per == Per::Line && bytes == b"\n" {
+        // A document's last newline and its end are of one line.
+        let end_follows = scored.get(index + 1).is_some_and(|next| next.bytes.is_none());
+        if one.bytes.is_none_or(|bytes| bytes == b"\n" && !end_follows) {
             all.push(std::mem::take(&mut span));
         }
     }
@@ -113,13 +187,4 @@ fn spans<'a>(
         all.push(span);
     }
     all
-}
-
-fn read(path: &Path, options: &crate::text::ReadOptions) -> Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read the text from stdin")?;
-        return Ok(text);
-    }
-    Ok(Corpus::read(&[path.to_path_buf()], options)?.into_text())
 }

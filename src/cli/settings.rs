@@ -15,7 +15,9 @@ use serde_json::{Map, Value, json};
 use crate::cli::args::wrong;
 use crate::data::DataConfig;
 use crate::model::{Cell, ModelConfig, Precision};
-use crate::text::{Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions};
+use crate::text::{
+    Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions, read_regular_file,
+};
 use crate::train::{Job, Schedule, TrainConfig};
 
 /// Sizes that go together.
@@ -50,9 +52,11 @@ pub(crate) struct Settings {
     /// Text to learn: files, folders (their *.txt, recursively), or - for stdin.
     /// Without it: the play that ships with the program
     #[arg(long, num_args = 1.., value_name = "PATH")]
+    #[serde(with = "crate::data::paths")]
     pub corpus: Vec<PathBuf>,
     /// Folder of the run [default: checkpoints/<name of the corpus>]
     #[arg(long, value_name = "DIR")]
+    #[serde(with = "crate::data::paths::optional")]
     pub out: Option<PathBuf>,
     /// Sizes that go together
     #[arg(long, value_enum, default_value_t = Preset::Small)]
@@ -252,9 +256,15 @@ fn apply(
     Ok(())
 }
 
+/// Largest `--config` file. A whole one has about a kilobyte.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
 fn read_file(path: &Path) -> Result<Map<String, Value>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| wrong(format!("cannot read --config {}: {error}", path.display())))?;
+    let unreadable = |error: &dyn fmt::Display| {
+        wrong(format!("cannot read --config {}: {error}", path.display()))
+    };
+    let bytes = read_regular_file(path, MAX_CONFIG_BYTES).map_err(|error| unreadable(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
     let table: toml::Table = toml::from_str(&text)
         .map_err(|error| wrong(format!("--config {}: {error}", path.display())))?;
     match serde_json::to_value(table)? {

@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM. The first one asks the training to stop after its step and save; the second one ends
-//! the process at once.
+//! Ctrl-C, SIGTERM and, on Unix, SIGHUP, which comes when the terminal closes. The first one asks the
+//! training to stop after its step and save; a second Ctrl-C or SIGTERM ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +29,8 @@ impl Signals {
                 })
                 .context("cannot listen for Ctrl-C")?;
         }
+        #[cfg(unix)]
+        hang_up(&received)?;
         Ok(Self { received })
     }
 
@@ -39,4 +41,19 @@ impl Signals {
             number => i32::try_from(number).ok(),
         }
     }
+}
+
+/// Listens for SIGHUP, unless the process was started with it ignored, as `nohup` does. It never ends the
+/// process at once: a terminal that closes sends it twice, from the shell and from the system, and a
+/// shutdown sends it after SIGTERM.
+#[cfg(unix)]
+fn hang_up(received: &Arc<AtomicUsize>) -> Result<()> {
+    use signal_hook::consts::SIGHUP;
+    if crate::runtime::is_ignored(SIGHUP) {
+        return Ok(());
+    }
+    let number = usize::try_from(SIGHUP).unwrap_or(usize::MAX);
+    flag::register_usize(SIGHUP, Arc::clone(received), number)
+        .context("cannot listen for the end of the terminal")?;
+    Ok(())
 }

@@ -12,7 +12,8 @@ use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
-use crate::cli::output::{Outcome, bits, emit, grouped};
+use crate::cli::escape;
+use crate::cli::output::{Outcome, bits, emit_text, grouped, log};
 use crate::cli::progress::ProgressDisplay;
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
@@ -24,6 +25,9 @@ use crate::train::{Event, Job, SavedRun, StopReason, Summary, Trainer};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
+    /// The text to learn, as --corpus takes it
+    #[arg(value_name = "PATH", conflicts_with = "corpus")]
+    texts: Vec<PathBuf>,
     #[command(flatten)]
     settings: Settings,
     /// Go on with the run in this folder; only --steps, --epochs, --time-limit, --patience,
@@ -48,11 +52,17 @@ pub(crate) struct TrainArgs {
 /// Characters of a sample during and after the training.
 const SAMPLE_LENGTH: usize = 400;
 
-pub(crate) fn run(args: TrainArgs, given: &BTreeSet<String>) -> Result<Outcome> {
+pub(crate) fn run(mut args: TrainArgs, mut given: BTreeSet<String>) -> Result<Outcome> {
     let signals = Signals::install()?;
+    if !args.texts.is_empty() {
+        // As if they had been given by the flag.
+        args.settings.corpus = std::mem::take(&mut args.texts);
+        given.remove("texts");
+        given.insert("corpus".into());
+    }
     let (trainer, target) = match &args.resume {
-        Some(run) => go_on(run, &args.settings, given)?,
-        None => start(args, given)?,
+        Some(run) => go_on(run, &args.settings, &given)?,
+        None => start(args, &given)?,
     };
     drive(trainer, &target, &signals)
 }
@@ -131,15 +141,15 @@ fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<(T
         .context("the text of the run cannot be read: name it with --corpus if it has moved")?;
     let trainer = with_save_interval(target.trainer(run.resume(corpus)?)?, settings);
     describe(&trainer);
-    eprintln!("resume  after {} steps", trainer.step());
+    log!("resume  after {} steps", trainer.step());
     if let Some((step, loss)) = trainer.newer_best() {
-        eprintln!(
+        log!(
             "note    best/ was saved later, at step {step} with validation loss {loss:.4}: it stays until \
              this run reaches that loss again"
         );
     }
     if let Some(reason) = trainer.over() {
-        eprintln!("note    {}", why_over(&trainer, reason));
+        log!("note    {}", why_over(&trainer, reason));
     }
     Ok((trainer, target))
 }
@@ -213,17 +223,17 @@ fn describe(trainer: &Trainer) {
     let (data, config) = (trainer.data(), trainer.config());
     let model = trainer.network().config();
     for note in &data.notes {
-        eprintln!("note    {}", with_flags(note));
+        log!("note    {}", escape::field(&with_flags(note)));
     }
-    eprintln!(
+    log!(
         "text    {}: {} characters, {} distinct ids; {} train, {} validate",
-        data.record.name,
+        escape::field(&data.record.name),
         grouped(data.record.characters as u64),
         data.tokenizer.vocab_size(),
         grouped(data.train_ids as u64),
         grouped(data.validation_ids as u64),
     );
-    eprintln!(
+    log!(
         "model   {}, {} layers of {}, {} parameters",
         model.cell,
         model.layers,
@@ -238,7 +248,7 @@ fn describe(trainer: &Trainer) {
     .into_iter()
     .flatten()
     .collect();
-    eprintln!(
+    log!(
         "train   {}, {} steps an epoch of {} streams x {} characters",
         ends.join(" or "),
         grouped(steps_per_epoch),
@@ -246,7 +256,7 @@ fn describe(trainer: &Trainer) {
         config.seq_len
     );
     if let Some(folder) = trainer.folder() {
-        eprintln!("run     {}", folder.root().display());
+        log!("run     {}", shown(folder.root()));
     }
 }
 
@@ -288,12 +298,9 @@ fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
     let Some(folder) = trainer.folder() else {
         return Ok(());
     };
-    let root = folder.root().display().to_string();
+    let root = shown(folder.root());
     if summary.reason == StopReason::Stopped {
-        eprintln!(
-            "stopped after {} steps; go on with: chargru train --resume {root}",
-            summary.step
-        );
+        log!("stopped after {} steps; go on with: chargru train --resume {root}", summary.step);
         return Ok(());
     }
     let why = match summary.reason {
@@ -304,7 +311,7 @@ fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
     let loss = summary.best_val_loss.map_or_else(String::new, |loss| {
         format!(", best validation loss {loss:.4} nats ({:.4} bits) per character", bits(loss))
     });
-    eprintln!(
+    log!(
         "{why} after {} steps in {}{loss}",
         summary.step,
         humantime::format_duration(std::time::Duration::from_secs(summary.elapsed.as_secs()))
@@ -312,9 +319,14 @@ fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
     // The sample comes from the checkpoint, not from the network in memory.
     let best = Checkpoint::open(folder.root(), &target.device)?;
     let text = sample(&target.network(&best)?, &best.tokenizer, best.config.corpus.documents, 0)?;
-    emit(&format!("{}\n", text.trim_end()))?;
-    eprintln!("the checkpoint is {root}; write more with: chargru sample --checkpoint {root}");
-    Ok(())
+    let written = emit_text(&format!("{}\n", text.trim_end()));
+    log!("the checkpoint is {root}; write more with: chargru sample --checkpoint {root}");
+    written
+}
+
+/// A folder as the log shows it.
+fn shown(folder: &Path) -> String {
+    escape::field(&folder.to_string_lossy()).into_owned()
 }
 
 /// A sample of the network's text.

@@ -55,21 +55,14 @@ impl DocumentSet {
         };
         let mut ends = Vec::new();
         let mut end = 0;
-        let mut add = |document: &str| {
-            if !document.is_empty() {
-                end += units(document);
-                ends.push(end);
-            }
-        };
-        let text = if documents == Documents::Lines {
-            corpus.text().split('\n').for_each(add);
-            let mut text = corpus.into_text();
+        for document in corpus.documents(documents) {
+            end += units(document);
+            ends.push(end);
+        }
+        let mut text = corpus.into_text();
+        if documents == Documents::Lines {
             text.retain(|character| character != '\n');
-            text
-        } else {
-            corpus.files().for_each(&mut add);
-            corpus.into_text()
-        };
+        }
         let count = u32::try_from(ends.len()).map_err(|_| {
             Error::Text(format!(
                 "the corpus has {} documents, but at most 2^32 - 1 can be read",

@@ -6,7 +6,7 @@
 //! | `encoded` | either of them, split into training and validation |
 //! | `batch`, `batches` | the window of one training step · the windows of a run |
 //! | `streams`, `packed_documents` | B streams of a text · B rows of one document after another |
-//! | `source` | where a text comes from; the part of it to measure |
+//! | `source`, `paths` | where a text comes from; the part of it to measure · its paths in JSON |
 //! | `evaluation` | windows that predict every target once |
 //! | `random` | random numbers that only the seed and the epoch decide |
 
@@ -17,6 +17,7 @@ mod encoded;
 mod evaluation;
 mod ids;
 mod packed_documents;
+pub mod paths;
 mod random;
 mod source;
 mod streams;

@@ -123,6 +123,7 @@ pub struct CorpusRecord {
     /// [`Corpus::name`].
     pub name: String,
     /// Absolute, or `-`. Empty for the text that ships with the library.
+    #[serde(with = "crate::data::paths")]
     pub paths: Vec<PathBuf>,
     /// How the files were read.
     #[serde(flatten)]

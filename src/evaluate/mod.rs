@@ -3,10 +3,10 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `loss` | the loss of a whole text |
-//! | `score` | the cost of each id of one text |
+//! | `score` | the cost of each id of one text, or of documents |
 
 mod loss;
 mod score;
 
 pub use loss::{EvalResult, evaluate};
-pub use score::{TextScore, score_text};
+pub use score::{DocumentScores, TextScore, score_documents, score_text};

@@ -1,4 +1,4 @@
-//! The negative log-likelihood of each id of one text, read from its beginning.
+//! The negative log-likelihood of each id of one text, read from its beginning, or of documents.
 
 use candle_core::Tensor;
 
@@ -52,6 +52,75 @@ pub fn score_text(
     }
     let logits = if keep_logits { Some(Tensor::cat(&kept, 0)?) } else { None };
     Ok(TextScore { nats, logits })
+}
+
+/// How likely a network found each id of some documents.
+pub struct DocumentScores {
+    /// For each document the negative log-likelihood of each of its ids and then of its end, in nats.
+    pub nats: Vec<Vec<f32>>,
+    /// The logits after each id, `[N, V]`, one document after another, if asked for.
+    pub logits: Option<Tensor>,
+}
+
+/// Reads each of `documents`, given in ids, from a zero state, and predicts its ids and its end.
+///
+/// # Errors
+/// [`Error::Text`] for no documents; [`Error::Vocabulary`] for a tokenizer without an end-of-document id;
+/// [`Error::Tensor`] for an id outside the vocabulary.
+pub fn score_documents(
+    network: &Network,
+    tokenizer: &Tokenizer,
+    documents: &[Vec<u32>],
+    keep_logits: bool,
+) -> Result<DocumentScores> {
+    ensure!(
+        !documents.is_empty(),
+        Error::Text("the text is empty: there is nothing to score".into())
+    );
+    let end = tokenizer.end_of_document().ok_or_else(|| {
+        Error::vocabulary("this vocabulary has no end-of-document id: score the text as one")
+    })?;
+    // A document c1 .. cn has the inputs end, c1 .. cn and the targets c1 .. cn, end.
+    let total = documents.iter().map(|ids| ids.len() + 1).sum();
+    let mut inputs = Vec::with_capacity(total);
+    let mut resets = Vec::with_capacity(total);
+    for ids in documents {
+        inputs.push(end);
+        inputs.extend_from_slice(ids);
+        resets.push(1u8);
+        resets.resize(inputs.len(), 0);
+    }
+    let targets: Vec<u32> = inputs[1..].iter().copied().chain([end]).collect();
+
+    let device = network.device();
+    let mut state = State::zeros(network.config(), 1, device)?;
+    let (mut nats, mut kept) = (Vec::with_capacity(total), Vec::new());
+    for start in (0..total).step_by(READING_WINDOW) {
+        let window = start..total.min(start + READING_WINDOW);
+        let shape = (window.len(), 1);
+        let ids = Tensor::from_slice(&inputs[window.clone()], shape, device)?;
+        let begins = Tensor::from_slice(&resets[window.clone()], shape, device)?;
+        let targets = Tensor::from_slice(&targets[window.clone()], shape, device)?;
+        let (hidden, next) = network.forward(&ids, &state, Some(&begins), None)?;
+        state = next.detach();
+        let hidden = hidden.detach();
+        nats.extend(network.token_nll(&hidden, &targets)?.flatten_all()?.to_vec1::<f32>()?);
+        let after_ids: Vec<u32> =
+            (0u32..).zip(&resets[window]).filter(|(_, r)| **r == 0).map(|(at, _)| at).collect();
+        if keep_logits && !after_ids.is_empty() {
+            let rows = Tensor::new(after_ids, device)?;
+            kept.push(network.logits(&hidden)?.squeeze(1)?.index_select(&rows, 0)?);
+        }
+    }
+    let mut rest = &nats[..];
+    let mut of_documents = Vec::with_capacity(documents.len());
+    for ids in documents {
+        let (own, others) = rest.split_at(ids.len() + 1);
+        of_documents.push(own.to_vec());
+        rest = others;
+    }
+    let logits = if keep_logits && !kept.is_empty() { Some(Tensor::cat(&kept, 0)?) } else { None };
+    Ok(DocumentScores { nats: of_documents, logits })
 }
 
 /// Nats of each of `targets` after the first rows of `hidden` `[T, 1, H]`.

@@ -6,6 +6,8 @@ mod rounds;
 mod section;
 mod threads;
 
+#[cfg(unix)]
+pub use process::is_ignored;
 pub use process::prepare_process;
 pub use rounds::Rounds;
 pub(crate) use section::section;

@@ -1,4 +1,5 @@
-//! Settings of the whole process that make the kernels faster. They need `unsafe`.
+//! Settings of the whole process: those that make the kernels faster, and what it does with a signal. They
+//! need `unsafe`.
 
 #![allow(unsafe_code)]
 
@@ -42,4 +43,16 @@ fn keep_memory() {
         // SAFETY: mallopt takes two numbers, locks what it changes, and refuses what it does not know.
         unsafe { libc::mallopt(option, value) };
     }
+}
+
+/// Whether the process ignores this signal, as when `nohup` started it. False for no signal.
+#[cfg(unix)]
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action sigaction changes nothing; it writes the present one to a place that
+    // has its size and lives until it returns.
+    let found = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) } == 0;
+    // SAFETY: a sigaction of zeros is a valid one, of SIG_DFL without flags, if the call wrote none.
+    let action = unsafe { action.assume_init() };
+    found && action.sa_sigaction == libc::SIG_IGN
 }

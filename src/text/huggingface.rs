@@ -15,6 +15,7 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::error::{Cause, Error, Result, ensure};
+use crate::text::file::read_regular_file;
 use crate::text::tokenizer::Tokenizer;
 use crate::text::units::Units;
 
@@ -150,14 +151,13 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Reads a tokenizer.json file.
+    /// Reads a tokenizer.json file, which must be a regular one.
     ///
     /// # Errors
     /// [`Error::Vocabulary`] for a file that cannot be read, and those of [`Tokenizer::from_json`].
     pub fn load(path: &Path) -> Result<Self> {
         let read = || -> Result<Self, Cause> {
-            check_size(std::fs::metadata(path)?.len())?;
-            Ok(Self::from_json(&std::fs::read(path)?)?)
+            Ok(Self::from_json(&read_regular_file(path, MAX_JSON_BYTES)?)?)
         };
         read().map_err(|cause| Error::Vocabulary {
             message: format!("cannot load the tokenizer {}", path.display()),

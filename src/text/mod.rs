@@ -2,7 +2,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `corpus`, `decode` | files, found, read and joined · the bytes of one file to normalised UTF-8 |
+//! | `find`, `corpus`, `decode` | files, found · read and joined · the bytes of one file to normalised UTF-8 |
+//! | `file` | the bytes of one regular file, bounded |
 //! | `units` | what one id stands for · what one document is |
 //! | `ids` | the ids of a whole text in 1, 2 or 4 bytes each |
 //! | `vocabulary` | which characters get an id |
@@ -12,6 +13,8 @@
 
 mod corpus;
 mod decode;
+mod file;
+mod find;
 mod huggingface;
 mod ids;
 mod tokenizer;
@@ -19,8 +22,10 @@ mod units;
 mod vocabulary;
 
 pub use crate::error::UnknownCharacters;
-pub use corpus::Corpus;
+pub use corpus::{Corpus, MAX_CORPUS_BYTES};
 pub use decode::{Encoding, Newlines, ReadOptions};
+#[cfg(feature = "cli")]
+pub(crate) use file::read_regular_file;
 pub use ids::Ids;
 pub use tokenizer::Tokenizer;
 pub use units::{Documents, Units};
