@@ -16,9 +16,13 @@ mod signals;
 mod train;
 mod values;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::output::Outcome;
+use crate::cli::settings::Settings;
+use crate::train::Job;
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -72,6 +76,18 @@ pub fn main() -> ExitCode {
             ExitCode::from(errors::exit_code(&error))
         }
     }
+}
+
+/// What `train --config path` would train, not yet checked. For the tests that read broken files.
+#[doc(hidden)]
+pub fn job_of_settings_file(path: &Path) -> Result<Job> {
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        settings: Settings,
+    }
+    let Defaults { settings } = Defaults::try_parse_from(["train"])?;
+    Ok(settings.resolve(&BTreeSet::new(), Some(path))?.job())
 }
 
 fn run(matches: &ArgMatches) -> Result<Outcome> {
