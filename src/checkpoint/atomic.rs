@@ -2,8 +2,9 @@
 //! new ones are there, complete.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -13,11 +14,12 @@ use crate::error::{Error, Result};
 /// [`Error::Io`]; the old file stays.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = with_suffix(path, ".new");
-    let write = || -> std::io::Result<()> {
+    let write = || -> io::Result<()> {
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        drop(file);
+        rename_with_retry(&beside, path)
     };
     let written = write();
     if written.is_err() {
@@ -93,12 +95,39 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::io("move a folder to", to))
+    rename_with_retry(from, to).map_err(Error::io("move a folder to", to))
+}
+
+/// Renames. Windows refuses that while someone reads `from`, a file in it, or `to`: then it is tried again for
+/// about two seconds, in which a reader of a checkpoint comes to its end.
+fn rename_with_retry(from: &Path, to: &Path) -> io::Result<()> {
+    retry_while(is_in_use, || fs::rename(from, to))
+}
+
+/// Whether Windows says that another process has a file open: ERROR_ACCESS_DENIED,
+/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION.
+fn is_in_use(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32 | 33))
+}
+
+/// Does `work` again, after longer and longer waits, while it fails for a reason that may pass.
+fn retry_while<T>(
+    may_pass: impl Fn(&io::Error) -> bool,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    const WAITS_MS: [u64; 9] = [1, 5, 10, 25, 50, 100, 250, 500, 1000];
+    for wait in WAITS_MS {
+        match work() {
+            Err(error) if may_pass(&error) => std::thread::sleep(Duration::from_millis(wait)),
+            result => return result,
+        }
+    }
+    work()
 }
 
 fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+    match retry_while(is_in_use, || fs::remove_dir_all(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::io("remove", path)(error))
         }
         _ => Ok(()),
@@ -126,6 +155,46 @@ mod tests {
     fn read(place: &Path) -> String {
         existing(place)
             .map_or_else(String::new, |p| fs::read_to_string(p.join("a")).unwrap_or_default())
+    }
+
+    /// A reader that holds a file open makes the rename of its folder fail on Windows.
+    #[test]
+    fn what_a_reader_holds_for_a_moment_is_replaced_after_it() {
+        let busy = || io::Error::from(io::ErrorKind::ResourceBusy);
+        let is_busy = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
+        let mut tries = 0;
+        let mut held_until = |end: usize| {
+            tries = 0;
+            retry_while(is_busy, || {
+                tries += 1;
+                if tries < end { Err(busy()) } else { Ok(tries) }
+            })
+        };
+        assert_eq!(held_until(4).unwrap(), 4);
+        assert!(is_busy(&held_until(usize::MAX).unwrap_err()));
+        // Any other failure is final.
+        tries = 0;
+        let gone = retry_while(is_busy, || {
+            tries += 1;
+            Err::<(), _>(io::Error::from(io::ErrorKind::NotFound))
+        });
+        assert_eq!((gone.unwrap_err().kind(), tries), (io::ErrorKind::NotFound, 1));
+    }
+
+    #[test]
+    fn a_folder_is_replaced_while_its_file_is_read() -> Result<()> {
+        let temp = tempfile::tempdir().unwrap();
+        let place = temp.path().join("last");
+        replace_folder(&place, |dir| put(dir, "one"))?;
+        let reader = File::open(place.join("a")).unwrap();
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(reader);
+        });
+        replace_folder(&place, |dir| put(dir, "two"))?;
+        assert_eq!(read(&place), "two");
+        end.join().unwrap();
+        Ok(())
     }
 
     #[test]
