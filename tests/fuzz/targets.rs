@@ -310,12 +310,14 @@ fn resume(root: &Path, name: &str) -> Outcome {
         Ok(saved) => saved,
         Err(error) => return refused(&error, &file),
     };
-    let (train, data) = (saved.train.clone(), saved.data.clone());
+    let (mut train, data) = (saved.train.clone(), saved.data.clone());
     // Settings and texts that do not fit are named by themselves, not by the file.
     if saved.resume(Stage::corpus()).is_err() {
         return Outcome::Refused;
     }
-    // The same by hand, as this one is not to write into the folder.
+    // The same by hand, as this one is not to write into the folder, and with another end: a run that is
+    // over trains no step.
+    (train.steps, train.time_limit, train.epochs) = (Some(u64::MAX), None, None);
     if train.batch.saturating_mul(train.seq_len) > 4096 {
         return Outcome::Used;
     }
