@@ -14,7 +14,8 @@ mod targets;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Once, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use crate::allocator::{Counting, counted};
@@ -51,23 +52,25 @@ fn thread_time(_begun: Instant) -> Duration {
     }
 }
 
-/// Ends the process if a case takes longer than [`HANGS`]: it is told of the begin of each.
-fn watch(name: &'static str) -> mpsc::Sender<u64> {
-    let (sender, cases) = mpsc::channel();
+/// Ends the process if an input takes longer than [`HANGS`]: each one counts the returned number up.
+fn watch(name: &'static str) -> Arc<AtomicU64> {
+    let inputs = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&inputs);
     std::thread::spawn(move || {
-        let mut seed = None;
-        loop {
-            match cases.recv_timeout(HANGS) {
-                Ok(begun) => seed = Some(begun),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    eprintln!("{name}, seed {seed:?}: no end within {HANGS:?}");
+        // The one that fuzzes has ended when this is the last that holds the number.
+        while Arc::strong_count(&seen) > 1 {
+            let before = seen.load(Ordering::Relaxed);
+            let begun = Instant::now();
+            while seen.load(Ordering::Relaxed) == before && Arc::strong_count(&seen) > 1 {
+                std::thread::sleep(Duration::from_millis(100));
+                if begun.elapsed() > HANGS {
+                    eprintln!("{name}: no end of input {before}, counted from 1, within {HANGS:?}");
                     std::process::abort();
                 }
             }
         }
     });
-    sender
+    inputs
 }
 
 thread_local! {
@@ -124,13 +127,13 @@ fn fuzz(name: &str) {
     let watch = watch(target.name);
     keep_panics();
     for input in target.valid(&stage) {
-        let _ = watch.send(0);
+        watch.fetch_add(1, Ordering::Relaxed);
         let (outcome, _) = run(&target, &stage, 0, &input);
         assert_eq!(outcome, Outcome::Used, "a valid input is refused: {:?}", input.escape_ascii());
     }
     let seeds = target.seeds(&stage);
     for input in &seeds {
-        let _ = watch.send(0);
+        watch.fetch_add(1, Ordering::Relaxed);
         run(&target, &stage, 0, input);
     }
     let first = setting("CHARGRU_FUZZ_SEED").unwrap_or(0);
@@ -138,7 +141,7 @@ fn fuzz(name: &str) {
     let time = Duration::from_secs(setting("CHARGRU_FUZZ_SECONDS").unwrap_or(2));
     let (begun, mut seed, mut used, mut memory) = (Instant::now(), first, 0u64, 0);
     while runs.map_or_else(|| begun.elapsed() < time, |runs| seed - first < runs) {
-        let _ = watch.send(seed);
+        watch.fetch_add(1, Ordering::Relaxed);
         let input = mutate::mutate(target.kind, &seeds[seed as usize % seeds.len()], seed);
         let (outcome, took) = run(&target, &stage, seed, &input);
         used += u64::from(outcome == Outcome::Used);

@@ -142,6 +142,8 @@ const TEXT: &str = "The tide comes in, the tide goes out.\nNobody asks it why.\n
 impl Stage {
     /// In memory, where the system has a folder for that.
     pub fn new() -> Self {
+        // The networks are so small that to hand work to threads takes longer than the work.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(1).build_global();
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let mut stage =
             Self { folder: folder.expect("a folder"), metrics: Vec::new(), valid: Vec::new() };
