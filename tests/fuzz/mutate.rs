@@ -63,7 +63,7 @@ fn of_bytes(rng: &mut ChaCha8Rng, mut bytes: Vec<u8>) -> Vec<u8> {
         }
         3 => bytes[at].iter_mut().for_each(|byte| *byte = rng.random()),
         4 => {
-            let added: Vec<u8> = (0..rng.random_range(1..16)).map(|_| rng.random()).collect();
+            let added: Vec<u8> = (0..rng.random_range(1..16)).map(|_| rng.random::<u8>()).collect();
             bytes.splice(at.start..at.start, added);
         }
         5 => drop(bytes.splice(at, piece_of_text(rng))),
