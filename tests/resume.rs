@@ -162,6 +162,29 @@ fn a_resumed_run_refuses_another_text_and_other_settings() {
     dir.fails(1, &["train", "--resume", "nowhere"], &["nowhere holds no run to resume"]);
 }
 
+/// A count of 2^64 - 1 overflowed at the next step: that of the optimizer became 0, and the weights NaN.
+#[test]
+fn counts_of_a_training_state_that_no_run_reaches_are_refused() {
+    let dir = TestDir::new();
+    for (out, more, names) in [
+        ("streams", &["--val-fraction", "0"][..], &["epoch"][..]),
+        ("documents", &["--documents", "lines"], &["windows", "queue_epoch"]),
+    ] {
+        assert_eq!(dir.train_tiny(out, more).code, Some(0));
+        let file = dir.path(&format!("{out}/last/training.json"));
+        let whole = std::fs::read_to_string(&file).expect("training.json");
+        let all = ["step", "optimizer_steps", "evaluations_since_best", "loss_count"];
+        for name in all.iter().chain(names) {
+            let at = whole.find(&format!("\"{name}\": ")).expect("the count") + name.len() + 4;
+            let end = at + whole[at..].find([',', '\n']).expect("its end");
+            let huge = format!("{}{}{}", &whole[..at], u64::MAX, &whole[end..]);
+            std::fs::write(&file, huge).expect("written");
+            let says = ["cannot be resumed", &format!("{name} is {}", u64::MAX)];
+            dir.fails(1, &["train", "--resume", out, "--steps", "40"], &says);
+        }
+    }
+}
+
 #[test]
 fn fine_tuning_keeps_or_grows_the_vocabulary() {
     let dir = TestDir::new();

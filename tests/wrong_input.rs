@@ -78,6 +78,8 @@ fn a_config_file_is_checked() {
     with("hidden = 'big'", &["settings.toml"]);
     with("hidden =", &["settings.toml"]);
     with("hidden = -1", &["settings.toml"]);
+    // Was an error that did not name the file.
+    with("preset = 'gigantic'", &["settings.toml", "preset", "medium"]);
     dir.fails(2, &["train", "--config", "missing.toml", "--out", "run"], &["missing.toml"]);
 }
 
@@ -151,6 +153,23 @@ fn broken_checkpoints() {
     with("model.safetensors", Some(&nan), &["NaN"]);
     dir.fails(1, &["sample", "--checkpoint", "nowhere"], &["no checkpoint nowhere"]);
     dir.fails(1, &["sample"], &["no model in ./checkpoints"]);
+}
+
+/// `eval` and `score` printed NaN, and exited with 0.
+#[test]
+fn weights_so_large_that_no_number_comes_out_are_an_error() {
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    let weights = dir.path("run/best/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for value in bytes[8 + header..].chunks_exact_mut(4) {
+        value.copy_from_slice(&3e38f32.to_le_bytes());
+    }
+    std::fs::write(&weights, bytes).unwrap();
+    for args in [&["eval"][..], &["eval", "--json"], &["score", "tide.txt"], &["sample"]] {
+        dir.fails(1, &[args, &["--checkpoint", "run"]].concat(), &["weights are unusable"]);
+    }
 }
 
 #[test]

@@ -257,6 +257,23 @@ mod tests {
         Ok(())
     }
 
+    /// A reader that holds a file open makes the rename of its folder fail on Windows.
+    #[test]
+    fn a_folder_is_replaced_while_its_file_is_read() -> Result<()> {
+        let temp = tempfile::tempdir().unwrap();
+        let (place, disk) = (temp.path().join("last"), Disk::default());
+        replace_folder(&disk, &place, &files("one"))?;
+        let reader = fs::File::open(place.join("model.safetensors")).unwrap();
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            drop(reader);
+        });
+        replace_folder(&disk, &place, &files("two"))?;
+        assert_eq!(read(&place), "two");
+        end.join().unwrap();
+        Ok(())
+    }
+
     /// A file manager may put its own files there, at any moment.
     #[test]
     fn other_files_in_a_checkpoint_s_folder_stay_with_it() -> Result<()> {

@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Carries out operations on the file system. One that a signal interrupts is tried again.
 #[derive(Clone, Default)]
@@ -127,17 +128,43 @@ impl Disk {
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.run(Operation::Rename(to), from, |_| fs::rename(from, to))
+        let rename = |_| retry_while(is_in_use, || fs::rename(from, to));
+        self.run(Operation::Rename(to), from, rename)
     }
 
     pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.run(Operation::RemoveFile, path, |_| fs::remove_file(path))
+        let remove = |_| retry_while(is_in_use, || fs::remove_file(path));
+        self.run(Operation::RemoveFile, path, remove)
     }
 
     /// Removes a folder, which must be empty.
     pub(super) fn remove_folder(&self, path: &Path) -> io::Result<()> {
-        self.run(Operation::RemoveFolder, path, |_| fs::remove_dir(path))
+        let remove = |_| retry_while(is_in_use, || fs::remove_dir(path));
+        self.run(Operation::RemoveFolder, path, remove)
     }
+}
+
+/// Whether Windows says that another process has a file open: ERROR_ACCESS_DENIED,
+/// ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION. A folder it has just emptied may not be so yet:
+/// ERROR_DIR_NOT_EMPTY.
+fn is_in_use(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32 | 33 | 145))
+}
+
+/// Does `work` again, after longer and longer waits of together two seconds, while it fails for a reason
+/// that may pass: a reader of a checkpoint comes to its end.
+fn retry_while<T>(
+    may_pass: impl Fn(&io::Error) -> bool,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    const WAITS_MS: [u64; 9] = [1, 5, 10, 25, 50, 100, 250, 500, 1000];
+    for wait in WAITS_MS {
+        match work() {
+            Err(error) if may_pass(&error) => std::thread::sleep(Duration::from_millis(wait)),
+            result => return result,
+        }
+    }
+    work()
 }
 
 /// Some network and FUSE file systems cannot flush a folder, and a folder that may be written but not
@@ -186,6 +213,29 @@ mod tests {
         sync(einval).unwrap();
         sync(enotsup).unwrap();
         assert_eq!(sync(eio).unwrap_err().raw_os_error(), Some(eio));
+    }
+
+    #[test]
+    fn what_a_reader_holds_for_a_moment_is_replaced_after_it() {
+        let busy = || io::Error::from(ErrorKind::ResourceBusy);
+        let is_busy = |error: &io::Error| error.kind() == ErrorKind::ResourceBusy;
+        let mut tries = 0;
+        let mut held_until = |end: usize| {
+            tries = 0;
+            retry_while(is_busy, || {
+                tries += 1;
+                if tries < end { Err(busy()) } else { Ok(tries) }
+            })
+        };
+        assert_eq!(held_until(4).unwrap(), 4);
+        assert!(is_busy(&held_until(usize::MAX).unwrap_err()));
+        // Any other failure is final.
+        tries = 0;
+        let gone = retry_while(is_busy, || {
+            tries += 1;
+            Err::<(), _>(io::Error::from(ErrorKind::NotFound))
+        });
+        assert_eq!((gone.unwrap_err().kind(), tries), (ErrorKind::NotFound, 1));
     }
 
     /// Writes at most three bytes at a time.

@@ -87,6 +87,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let text = Evaluation::new(text, READING_WINDOW)?;
     let result = evaluate(&target.network(&checkpoint)?, &text, tokenizer)?;
     let nats = result.nats_per_id();
+    if !nats.is_finite() {
+        bail!("the model's loss is {nats}: its weights are unusable, train it again");
+    }
     if args.json {
         let object = serde_json::json!({
             "corpus": name,

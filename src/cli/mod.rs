@@ -18,12 +18,16 @@ mod text_input;
 mod train;
 mod values;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::output::{Outcome, log};
+use crate::cli::settings::Settings;
+use crate::train::Job;
 
 /// Learns to write like a text it is shown, one character at a time.
 #[derive(Parser)]
@@ -92,6 +96,18 @@ fn print(error: &clap::Error) -> ExitCode {
         let _ = error.print();
     }
     ExitCode::from(2)
+}
+
+/// What `train --config path` would train, not yet checked. For the tests that read broken files.
+#[doc(hidden)]
+pub fn job_of_settings_file(path: &Path) -> Result<Job> {
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        settings: Settings,
+    }
+    let Defaults { settings } = Defaults::try_parse_from(["train"])?;
+    Ok(settings.resolve(&BTreeSet::new(), Some(path))?.job())
 }
 
 fn run(matches: &ArgMatches) -> Result<Outcome> {

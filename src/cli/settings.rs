@@ -176,15 +176,16 @@ impl Settings {
             apply(&mut settings, table, &mut given)
                 .with_context(|| format!("in {}", path.display()))?;
         }
+        let named = |error: String| match file {
+            Some(path) => wrong(format!("{}: {error}", path.display())),
+            None => wrong(error),
+        };
         let preset: Preset = serde_json::from_value(settings["preset"].clone())
-            .map_err(|e| wrong(format!("preset: {e}")))?;
+            .map_err(|error| named(format!("preset: {error}")))?;
         if let Value::Object(table) = preset.settings() {
             apply(&mut settings, table, &mut given)?;
         }
-        serde_json::from_value(Value::Object(settings)).map_err(|error| match file {
-            Some(path) => wrong(format!("{}: {error}", path.display())),
-            None => anyhow::Error::new(error),
-        })
+        serde_json::from_value(Value::Object(settings)).map_err(|error| named(error.to_string()))
     }
 
     /// What the library trains by these settings.

@@ -6,7 +6,7 @@ use crate::data::batch::Batch;
 use crate::data::encoded::EncodedText;
 use crate::data::packed_documents::{DocumentCursor, PackedDocuments};
 use crate::data::streams::{StreamCursor, Streams, fitting_batch};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ensure};
 
 /// The batches of a training run. The same text, B, T and seed give the same batches on every machine.
 #[derive(Clone, Debug)]
@@ -21,6 +21,21 @@ pub enum Batches {
 pub enum Cursor {
     Streams(StreamCursor),
     Documents(DocumentCursor),
+}
+
+/// Refuses a count that no training reaches, so that counting on cannot overflow.
+///
+/// # Errors
+/// [`Error::TrainingState`] for more than 2^53.
+pub(crate) fn ensure_countable(name: &str, count: u64) -> Result<()> {
+    const MOST: u64 = 1 << 53;
+    ensure!(
+        count <= MOST,
+        Error::TrainingState(format!(
+            "the training state's {name} is {count}, but no run comes further than {MOST}"
+        ))
+    );
+    Ok(())
 }
 
 impl Batches {
@@ -88,6 +103,13 @@ impl Batches {
     /// # Errors
     /// [`Error::TrainingState`] for a cursor that does not fit this text, B and T.
     pub fn restore(&mut self, cursor: Cursor) -> Result<()> {
+        match &cursor {
+            Cursor::Streams(cursor) => ensure_countable("epoch", cursor.epoch)?,
+            Cursor::Documents(cursor) => {
+                ensure_countable("windows", cursor.windows)?;
+                ensure_countable("queue_epoch", cursor.queue_epoch)?;
+            }
+        }
         match (self, cursor) {
             (Self::Streams(streams), Cursor::Streams(cursor)) => streams.restore(cursor),
             (Self::Documents(packed), Cursor::Documents(cursor)) => packed.restore(cursor),

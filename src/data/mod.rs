@@ -23,6 +23,7 @@ mod source;
 mod streams;
 
 pub use batch::Batch;
+pub(crate) use batches::ensure_countable;
 pub use batches::{Batches, Cursor};
 pub use documents::DocumentSet;
 pub use encoded::EncodedText;

@@ -18,7 +18,8 @@ pub struct TextScore {
 /// Reads `ids` as one text: as one document, if the vocabulary has an end-of-document id.
 ///
 /// # Errors
-/// [`Error::Text`] for no ids; [`Error::Tensor`] for an id outside the vocabulary.
+/// [`Error::Text`] for no ids; [`Error::Tensor`] for an id outside the vocabulary; [`Error::Logits`] for
+/// weights so large that no number comes out.
 pub fn score_text(
     network: &Network,
     tokenizer: &Tokenizer,
@@ -49,6 +50,11 @@ pub fn score_text(
         if keep_logits {
             kept.push(network.logits(&hidden.detach())?.squeeze(1)?);
         }
+    }
+    if let Some(wrong) = nats.iter().flatten().find(|nats| !nats.is_finite()) {
+        return Err(Error::Logits(format!(
+            "the model's score of the text is {wrong}: its weights are unusable, train it again"
+        )));
     }
     let logits = if keep_logits { Some(Tensor::cat(&kept, 0)?) } else { None };
     Ok(TextScore { nats, logits })

@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, VarBuilder, VarMap};
 
 use crate::checkpoint::{Progress, RunFolder, TrainingState};
+use crate::data::ensure_countable;
 use crate::error::{Error, Result, ensure};
 use crate::model::{ModelConfig, Network, State, named_vars};
 use crate::runtime::Rounds;
@@ -157,6 +158,14 @@ impl Trainer {
     /// [`Error::TrainingState`] if it does not fit the model or the data.
     pub fn restore(&mut self, saved: TrainingState) -> Result<()> {
         let TrainingState { record, tensors } = saved;
+        for (name, count) in [
+            ("step", record.step),
+            ("optimizer_steps", record.optimizer_steps),
+            ("evaluations_since_best", record.evaluations_since_best),
+            ("loss_count", record.loss_count),
+        ] {
+            ensure_countable(name, count)?;
+        }
         let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
         self.optimizer.restore(&tensors, record.optimizer_steps)?;
         for (index, layer) in self.state.layers.iter_mut().enumerate() {
