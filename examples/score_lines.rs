@@ -4,7 +4,8 @@
 //!     cargo run --release --example score_lines -- lines.txt
 //!     cargo run --release --example score_lines -- poem.txt checkpoints/poems
 //!
-//! The file is read as one text, so that each line is predicted after those before it.
+//! The file is read as one text, so that each line is predicted after those before it. For a model of
+//! documents there is `chargru::evaluate::score_documents`.
 
 use std::io::Write;
 use std::path::Path;

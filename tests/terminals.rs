@@ -1,10 +1,10 @@
 //! The log and the terminal: what happens when they go away, and what may not reach them.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{TIDE, TestDir, json};
 
@@ -31,7 +31,7 @@ fn last_step(dir: &TestDir, run: &str) -> u64 {
 
 #[cfg(unix)]
 fn wait_for(path: &Path) {
-    let begun = Instant::now();
+    let begun = std::time::Instant::now();
     while !path.exists() {
         assert!(begun.elapsed() < Duration::from_secs(120), "{path:?} did not come");
         std::thread::sleep(Duration::from_millis(5));
@@ -265,6 +265,13 @@ fn a_silent_pipe_on_standard_input_is_said_to_be_waited_for() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
+        let (silence, end) = std::sync::mpsc::channel::<()>();
+        let mut stdin = child.stdin.take().expect("stdin");
+        // A program that waits without a word gets an end, so that the test fails and does not hang.
+        let speaker = std::thread::spawn(move || {
+            let said = end.recv_timeout(Duration::from_secs(60)).is_ok();
+            said.then(|| stdin.write_all(b"The tide").expect("it still reads"));
+        });
         let mut log = String::new();
         let mut stderr = child.stderr.take().expect("stderr");
         while !log.contains(says) {
@@ -274,8 +281,8 @@ fn a_silent_pipe_on_standard_input_is_said_to_be_waited_for() {
             log.push_str(&String::from_utf8_lossy(&some[..read]));
         }
         assert!(log.contains("waiting for the"), "{log}");
-        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), b"The tide")
-            .expect("it still reads");
+        silence.send(()).expect("it is heard");
+        speaker.join().expect("it has spoken");
         assert_eq!(child.wait().expect("it ends").code(), Some(0));
     }
     // Nothing on stdin is an answer.
