@@ -174,7 +174,7 @@ fn a_file_of_a_checkpoint_that_is_too_large_is_refused_before_it_is_read() {
         let kept = fs::read(&path).expect("the file");
         let file = fs::OpenOptions::new().write(true).open(&path).expect("the file");
         file.set_len(1 << 36).expect("a sparse file");
-        dir.fails(1, &args, &[name, "more than it can need"]);
+        dir.fails(1, &args, &[name, "bytes or more but at most"]);
         fs::write(&path, kept).expect("written");
     }
 }

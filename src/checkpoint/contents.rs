@@ -65,14 +65,16 @@ pub(super) fn ensure_metrics(path: &Path) -> Result<()> {
     }
     let head = head(path).map_err(Error::io("read", path))?;
     let mut lines = head.split(|&byte| byte == b'\n');
-    let first = lines.next().unwrap_or_default();
-    // A crash may have cut the first line off.
-    let cut_off = lines.next().is_none()
-        && (first.starts_with(Metrics::HEAD) || Metrics::HEAD.starts_with(first));
-    if cut_off || serde_json::from_slice::<Metrics>(first).is_ok() {
+    if lines.clone().any(|line| serde_json::from_slice::<Metrics>(line).is_ok()) {
         return Ok(());
     }
-    Err(foreign(path, "its first line has no metrics".into()))
+    // A crash may have cut the first line off.
+    let first = lines.next().unwrap_or_default();
+    let begins = first.starts_with(Metrics::HEAD) || Metrics::HEAD.starts_with(first);
+    if begins && lines.next().is_none() {
+        return Ok(());
+    }
+    Err(foreign(path, "it has no line of metrics".into()))
 }
 
 /// Refuses `path` if something other than a regular file is there.
@@ -186,13 +188,14 @@ mod tests {
         ensure_metrics(&path).unwrap();
         let line = "{\"step\":1,\"epoch\":0,\"train_loss\":2.0,\"val_loss\":null,\"lr\":0.1,\
                     \"chars_per_second\":1.0,\"elapsed_seconds\":1.0}\n";
-        for mine in ["", "{\"st", &line[..30], line, &format!("{line}{line}\u{FFFD}")] {
+        let broken = format!("{{\"st\u{FFFD}\n{line}");
+        for mine in ["", "{\"st", &line[..30], line, &format!("{line}{line}\u{FFFD}"), &broken] {
             fs::write(&path, mine).unwrap();
             ensure_metrics(&path).unwrap();
         }
         for foreign in ["{\"loss\": 1}\n", "hello", "{\"st\n"] {
             fs::write(&path, foreign).unwrap();
-            assert_eq!(refused(ensure_metrics(&path)), "its first line has no metrics");
+            assert_eq!(refused(ensure_metrics(&path)), "it has no line of metrics");
         }
     }
 }

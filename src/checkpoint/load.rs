@@ -82,11 +82,11 @@ impl Checkpoint {
         let fingerprint = config.fingerprint(&json);
         let path = folder.join(WEIGHTS);
         let (weights, of) = read_tensors(&path, weights_size(&config.model), device)?;
+        check_weights(&config, &weights).map_err(|cause| Error::broken(&path, cause))?;
         ensure!(
             of.as_ref().is_none_or(|of| *of == fingerprint),
             Error::checkpoint(&path, mixed(&path))
         );
-        check_weights(&config, &weights).map_err(|cause| Error::broken(&path, cause))?;
         let has_fingerprint = of.is_some();
         Ok(Self { folder, config, tokenizer, weights, fingerprint, has_fingerprint })
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use same_file::Handle;
 
@@ -10,6 +11,9 @@ use crate::checkpoint::disk::Disk;
 use crate::error::{Error, Result, RunProblem};
 
 const LOCK: &str = ".lock";
+/// How long to wait for the lock. A process that another thread of this one starts holds it, too, for a
+/// moment after it was given up.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Locked until it is dropped.
 pub(super) struct Lock {
@@ -33,12 +37,18 @@ impl Lock {
                 .write(true)
                 .open(&path)
                 .map_err(Error::io("write into", root))?;
-            match file.try_lock() {
-                // A file system without locks has this result too. Training goes on without one.
-                Ok(()) | Err(TryLockError::Error(_)) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let problem = RunProblem::Locked;
-                    return Err(Error::Run { path: root.to_path_buf(), problem });
+            let begun = Instant::now();
+            loop {
+                match file.try_lock() {
+                    // A file system without locks has this result too. Training goes on without one.
+                    Ok(()) | Err(TryLockError::Error(_)) => break,
+                    Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                        std::thread::sleep(PATIENCE / 20);
+                    }
+                    Err(TryLockError::WouldBlock) => {
+                        let problem = RunProblem::Locked;
+                        return Err(Error::Run { path: root.to_path_buf(), problem });
+                    }
                 }
             }
             // Another process may have removed the file before this one locked it.

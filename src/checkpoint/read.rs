@@ -2,8 +2,6 @@
 //! bounded before.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
-use std::io::Read;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -11,50 +9,14 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::checkpoint::format::FINGERPRINT;
 use crate::error::{Cause, Error, Result, ensure};
+use crate::text::read_regular_file;
 
 /// Largest JSON file that is read.
 const MAX_TEXT_FILE: u64 = 256 << 20;
 
+/// The bytes of a JSON file.
 pub(super) fn read_text_file(path: &Path) -> Result<Vec<u8>> {
-    read_file(path, MAX_TEXT_FILE)
-}
-
-/// The bytes of a regular file of at most `most` bytes. Reading anything else, a pipe or a terminal,
-/// might never end.
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // A pipe that nobody writes into would be waited for.
-        options.custom_flags(libc::O_NONBLOCK);
-    }
-    let file = options.open(path).map_err(Error::io("read", path))?;
-    let found = file.metadata().map_err(Error::io("read", path))?;
-    ensure!(
-        found.is_file(),
-        Error::checkpoint(
-            path,
-            format!("cannot read {}: it is not a regular file", path.display())
-        )
-    );
-    let mut bytes = Vec::new();
-    let too_large = |size: u64| {
-        let message =
-            format!("{} has {size} bytes, more than it can need ({most})", path.display());
-        Error::checkpoint(path, message)
-    };
-    ensure!(found.len() <= most, too_large(found.len()));
-    let size = usize::try_from(found.len()).map_err(|_| too_large(found.len()))?;
-    bytes.try_reserve_exact(size).map_err(|_| {
-        let message = format!("{} has {size} bytes, for which there is no memory", path.display());
-        Error::checkpoint(path, message)
-    })?;
-    // It may grow while it is read.
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    ensure!(bytes.len() as u64 <= most, too_large(bytes.len() as u64));
-    Ok(bytes)
+    read_regular_file(path, MAX_TEXT_FILE).map_err(Error::io("read", path))
 }
 
 /// The tensors of a file of at most `most` bytes by name, and the fingerprint in its metadata.
@@ -63,7 +25,7 @@ pub(super) fn read_tensors(
     most: u64,
     device: &Device,
 ) -> Result<(HashMap<String, Tensor>, Option<String>)> {
-    let bytes = read_file(path, most)?;
+    let bytes = read_regular_file(path, most).map_err(Error::io("read", path))?;
     let read = || -> Result<_, Cause> {
         ensure!(!bytes.is_empty(), Cause::from("it is empty"));
         let whole = |error| Cause::from(format!("no whole safetensors file: {error}"));

@@ -1,33 +1,45 @@
 //! The bytes of a file that is not trusted.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// The bytes of a regular file of at most `most` bytes. Anything else, a pipe or a device, might never
 /// end.
 ///
 /// # Errors
-/// Those of the system; one of kind [`io::ErrorKind::InvalidInput`] for what is no regular file, and
-/// [`io::ErrorKind::FileTooLarge`] for a longer one.
+/// Those of the system; one of kind [`ErrorKind::InvalidInput`] for what is no regular file,
+/// [`ErrorKind::FileTooLarge`] for a longer one, and [`ErrorKind::OutOfMemory`].
 pub(crate) fn read_regular_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let refused = |kind, message: String| Err(io::Error::new(kind, message));
-    // Before it is opened, which for a pipe waits until someone writes.
-    let metadata = std::fs::metadata(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Else the opening of a pipe waits until someone writes.
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
         let message = "it is not a regular file: put its content into one";
-        return refused(io::ErrorKind::InvalidInput, message.into());
+        return Err(io::Error::new(ErrorKind::InvalidInput, message));
     }
     let length = metadata.len();
     let mut bytes = Vec::new();
     if length <= most {
+        let reserved = usize::try_from(length).is_ok_and(|n| bytes.try_reserve_exact(n).is_ok());
+        if !reserved {
+            let message = format!("it has {length} bytes, for which there is no memory");
+            return Err(io::Error::new(ErrorKind::OutOfMemory, message));
+        }
         // A file may be longer than it says, as those in /proc are.
-        File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     }
     let length = length.max(bytes.len() as u64);
     if length > most {
         let message = format!("it has {length} bytes or more but at most {most} are read");
-        return refused(io::ErrorKind::FileTooLarge, message);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
 }

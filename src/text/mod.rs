@@ -24,7 +24,6 @@ mod vocabulary;
 pub use crate::error::UnknownCharacters;
 pub use corpus::{Corpus, MAX_CORPUS_BYTES};
 pub use decode::{Encoding, Newlines, ReadOptions};
-#[cfg(feature = "cli")]
 pub(crate) use file::read_regular_file;
 pub use ids::Ids;
 pub use tokenizer::Tokenizer;
