@@ -16,5 +16,6 @@ mod save;
 
 pub use format::{Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState};
 pub use load::Checkpoint;
-pub use run::{IfExists, RunFolder, newest_run, read_metrics};
+pub(crate) use run::space_needed;
+pub use run::{IfExists, RunFolder, ensure_space, newest_run, read_metrics};
 pub use save::{save, tensors_to_bytes};

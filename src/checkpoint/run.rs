@@ -37,12 +37,19 @@ impl RunFolder {
     /// [`Error::Run`] if the folder holds a run that may not be overwritten, or if another process trains
     /// in it; [`Error::Io`] if it cannot be written.
     pub fn create(root: &Path, policy: IfExists) -> Result<Self> {
-        ensure!(
-            policy == IfExists::Overwrite || !holds_run(root),
-            problem(root, RunProblem::Exists)
-        );
+        Self::check(root, policy)?;
         fs::create_dir_all(root).map_err(Error::io("create the folder", root))?;
         Self::open(root)
+    }
+
+    /// Checks, before anything is prepared or written, that [`RunFolder::create`] would not refuse.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the folder holds a run that may not be overwritten.
+    pub fn check(root: &Path, policy: IfExists) -> Result<()> {
+        let free = policy == IfExists::Overwrite || !holds_run(root);
+        ensure!(free, problem(root, RunProblem::Exists));
+        Ok(())
     }
 
     /// The folder of a run that is to be resumed.
@@ -135,19 +142,7 @@ impl RunFolder {
             .flat_map(|training| &training.tensors)
             .map(|(_, t)| t.elem_count())
             .sum();
-        // Two copies of best and of last, because a new one is written beside the old; 1 MB of JSON.
-        let needed = 2 * 4 * (2 * weights + state) as u64 + (1 << 20);
-        let Ok(free) = fs4::available_space(&self.root) else {
-            return Ok(());
-        };
-        ensure!(
-            free >= needed,
-            problem(
-                &self.root,
-                RunProblem::DiskFull { free_mb: free >> 20, needed_mb: needed.div_ceil(1 << 20) }
-            )
-        );
-        Ok(())
+        ensure_space(&self.root, space_needed(weights as u128, state as u128))
     }
 
     /// Adds a line to `metrics.jsonl`.
@@ -182,6 +177,32 @@ impl RunFolder {
         }
         write_file(&path, &bytes)
     }
+}
+
+/// Bytes that the checkpoints of a run take: two copies of best and of last, because a new one is written
+/// beside the old, and 1 MB of JSON. `weights` and `state` are numbers in float32.
+pub(crate) fn space_needed(weights: u128, state: u128) -> u64 {
+    u64::try_from(2 * 4 * (2 * weights + state) + (1 << 20)).unwrap_or(u64::MAX)
+}
+
+/// Checks that the disk of `folder`, or of the folder that it would be created in, has `needed` bytes free.
+///
+/// # Errors
+/// [`RunProblem::DiskFull`].
+pub fn ensure_space(folder: &Path, needed: u64) -> Result<()> {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let Some(Ok(free)) = absolute.ancestors().find(|path| path.exists()).map(fs4::available_space)
+    else {
+        return Ok(());
+    };
+    ensure!(
+        free >= needed,
+        problem(
+            folder,
+            RunProblem::DiskFull { free_mb: free >> 20, needed_mb: needed.div_ceil(1 << 20) }
+        )
+    );
+    Ok(())
 }
 
 /// The lines of a run's `metrics.jsonl`. An incomplete last line, left by a crash, is ignored.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
+use crate::checkpoint::{Checkpoint, IfExists, RunFolder, ensure_space};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Target;
@@ -72,7 +72,7 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
         .unwrap_or_else(|| Path::new(checkpoint::CHECKPOINTS).join(corpus.name()));
     let policy = if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse };
     // Before the text is prepared, which may take minutes.
-    let folder = RunFolder::create(&out, policy)?;
+    RunFolder::check(&out, policy)?;
     let trainer = match &args.init_from {
         None => job.start(corpus, device)?,
         Some(path) => {
@@ -83,6 +83,9 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
                 .map_err(with_vocabulary_remedy)?
         }
     };
+    // Nothing is written for a run that does not fit.
+    ensure_space(&out, trainer.requirements().disk)?;
+    let folder = RunFolder::create(&out, policy)?;
     let trainer = target.trainer(trainer)?.save_in(folder);
     describe(&trainer);
     Ok((trainer, target))
@@ -229,6 +232,12 @@ fn describe(trainer: &Trainer) {
         grouped(steps_per_epoch),
         config.batch,
         config.seq_len
+    );
+    let needs = trainer.requirements();
+    eprintln!(
+        "needs   {} MB of memory, {} MB of disk",
+        grouped(needs.memory().div_ceil(1 << 20)),
+        grouped(needs.disk.div_ceil(1 << 20))
     );
     if let Some(folder) = trainer.folder() {
         eprintln!("run     {}", folder.root().display());
