@@ -102,8 +102,8 @@ impl TrainingData {
     /// Sizes that the memory of a training depends on.
     pub(super) fn sizes(&self) -> DataSizes {
         let width = match self.tokenizer.vocab_size() {
-            ..=256 => 1,
-            ..=65536 => 2,
+            0..=256 => 1,
+            257..=65536 => 2,
             _ => 4,
         };
         DataSizes {
