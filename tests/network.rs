@@ -280,6 +280,13 @@ fn one_seed_gives_one_set_of_weights_and_another_seed_others() {
         let equal = one.iter().zip(other).filter(|(a, b)| a == b).count();
         assert!(equal * 100 < one.len(), "{name}: {equal} of {} are equal", one.len());
     }
+    // No two tensors begin alike, as they would if each began the generator anew.
+    let mut begins: Vec<[u32; 8]> = drawn(11)
+        .iter()
+        .map(|(_, values)| std::array::from_fn(|index| values[index].to_bits()))
+        .collect();
+    begins.sort_unstable();
+    assert!(begins.windows(2).all(|pair| pair[0] != pair[1]), "two tensors begin alike");
 }
 
 /// Uniform in ±√(3/E) and ±1/√H: the variance of ±a is a²/3.

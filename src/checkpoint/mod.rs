@@ -9,7 +9,7 @@
 //! | `run`, `lock` | the folder of a run: its two checkpoints, its metrics · its lock |
 //! | `atomic` | files and folders replaced in one step |
 //! | `contents` | what in a run's folder is chargru's, and what is not |
-//! | `disk` | the operations of a save on the file system |
+//! | `disk`, `space` | the operations of a save on the file system · the space it takes |
 
 mod atomic;
 mod contents;
@@ -20,8 +20,11 @@ mod lock;
 mod read;
 mod run;
 mod save;
+mod space;
 
 pub use format::{Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState};
 pub use load::Checkpoint;
 pub use run::{IfExists, RunFolder, newest_run, read_metrics};
 pub use save::{save, tensors_to_bytes};
+pub use space::ensure_space;
+pub(crate) use space::space_needed;

@@ -14,6 +14,7 @@ use crate::checkpoint::format::{CONFIG, Config, Metrics, Snapshot};
 use crate::checkpoint::lock::Lock;
 use crate::checkpoint::read::read_text_file;
 use crate::checkpoint::save::save_on;
+use crate::checkpoint::space::{ensure_space, space_needed};
 use crate::error::{Error, Result, RunProblem, ensure};
 
 const METRICS: &str = "metrics.jsonl";
@@ -192,19 +193,7 @@ impl RunFolder {
             .flat_map(|training| &training.tensors)
             .map(|(_, t)| t.elem_count())
             .sum();
-        // Two copies of best and of last, because a new one is written beside the old; 1 MB of JSON.
-        let needed = 2 * 4 * (2 * weights + state) as u64 + (1 << 20);
-        let Ok(free) = fs4::available_space(&self.root) else {
-            return Ok(());
-        };
-        ensure!(
-            free >= needed,
-            problem(
-                &self.root,
-                RunProblem::DiskFull { free_mb: free >> 20, needed_mb: needed.div_ceil(1 << 20) }
-            )
-        );
-        Ok(())
+        ensure_space(&self.root, space_needed(weights as u128, state as u128))
     }
 
     /// Adds a line to `metrics.jsonl`.

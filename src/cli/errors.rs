@@ -64,11 +64,10 @@ fn run_problem(path: &Path, problem: &RunProblem) -> String {
         RunProblem::Foreign { .. } | RunProblem::DiskFull { .. } => {
             format!("{run} {problem} with --out")
         }
-        RunProblem::OtherFiles => format!(
-            "the text is the one that the run was trained on, but divided into other files, each of which \
-             is a document: name the files as they were with --corpus, or train a copy on the new ones \
-             with --init-from"
-        ),
+        RunProblem::OtherFiles => "the text is the one that the run was trained on, but divided into other \
+             files, each of which is a document: name the files as they were with --corpus, or train a \
+             copy on the new ones with --init-from"
+            .into(),
         RunProblem::OtherText { characters, sha256 } => format!(
             "the text is not the one that the run was trained on ({characters} characters, sha256 \
              {sha256}): name that one with --corpus, or train a copy on the new one with --init-from"

@@ -10,6 +10,7 @@ mod eval;
 mod info;
 mod output;
 mod progress;
+mod resume;
 mod sample;
 mod score;
 mod settings;

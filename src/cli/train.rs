@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
-use crate::checkpoint::{Checkpoint, IfExists, RunFolder};
+use crate::checkpoint::{Checkpoint, IfExists, RunFolder, ensure_space};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Target;
@@ -15,13 +15,14 @@ use crate::cli::errors::with_flags;
 use crate::cli::escape;
 use crate::cli::output::{Outcome, bits, emit_text, grouped, log};
 use crate::cli::progress::ProgressDisplay;
-use crate::cli::settings::Settings;
+use crate::cli::resume;
+use crate::cli::settings::{Settings, Time};
 use crate::cli::signals::Signals;
 use crate::error::Error;
 use crate::generate::{Request, samples};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
-use crate::train::{Event, Job, SavedRun, StopReason, Summary, Trainer};
+use crate::train::{Event, Job, StopReason, Summary, Trainer};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -61,10 +62,22 @@ pub(crate) fn run(mut args: TrainArgs, mut given: BTreeSet<String>) -> Result<Ou
         given.insert("corpus".into());
     }
     let (trainer, target) = match &args.resume {
-        Some(run) => go_on(run, &args.settings, &given)?,
+        Some(run) => {
+            let (trainer, target) = resume::resume(run, &args.settings, &given)?;
+            describe(&trainer);
+            resume::describe(&trainer);
+            (with_save_interval(trainer, args.settings.save_every), target)
+        }
         None => start(args, &given)?,
     };
     drive(trainer, &target, &signals)
+}
+
+fn with_save_interval(trainer: Trainer, interval: Option<Time>) -> Trainer {
+    match interval {
+        Some(time) => trainer.save_every(time.0),
+        None => trainer,
+    }
 }
 
 /// A new run, from initial weights or from those of a checkpoint.
@@ -83,7 +96,7 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
         .unwrap_or_else(|| Path::new(checkpoint::CHECKPOINTS).join(corpus.name()));
     let policy = if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse };
     // Before the text is prepared, which may take minutes.
-    let folder = RunFolder::create(&out, policy)?;
+    RunFolder::check(&out, policy)?;
     let trainer = match &args.init_from {
         None => job.start(corpus, device)?,
         Some(path) => {
@@ -94,95 +107,12 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
                 .map_err(with_vocabulary_remedy)?
         }
     };
-    let trainer = with_save_interval(target.trainer(trainer)?.save_in(folder), &settings);
+    // Nothing is written for a run that does not fit.
+    ensure_space(&out, trainer.requirements().disk)?;
+    let folder = RunFolder::create(&out, policy)?;
+    let trainer = with_save_interval(target.trainer(trainer)?.save_in(folder), settings.save_every);
     describe(&trainer);
     Ok((trainer, target))
-}
-
-/// Flags that may be given with --resume.
-const CHANGEABLE: [&str; 10] = [
-    "corpus",
-    "steps",
-    "epochs",
-    "time_limit",
-    "patience",
-    "sample_every",
-    "save_every",
-    "threads",
-    "device",
-    "resume",
-];
-
-fn go_on(run: &Path, settings: &Settings, given: &BTreeSet<String>) -> Result<(Trainer, Target)> {
-    if let Some(fixed) = given.iter().find(|id| !CHANGEABLE.contains(&id.as_str())) {
-        return Err(wrong(format!(
-            "--{} cannot change in a run that is resumed: leave it out, or start another run with --init-from",
-            fixed.replace('_', "-")
-        )));
-    }
-    checkpoint::threads(settings.threads)?;
-    let target = Target::open(&settings.device)?;
-    let mut run = SavedRun::open(RunFolder::resume(run)?, &target.device)?;
-    target.ensure_precision(run.train.precision)?;
-    let asked = settings.job().train;
-    if asked.steps.is_some() || asked.epochs.is_some() || asked.time_limit.is_some() {
-        run.train.steps = asked.steps;
-        run.train.epochs = asked.epochs;
-        run.train.time_limit = asked.time_limit;
-    }
-    run.train.patience = asked.patience.or(run.train.patience);
-    run.train.sample_every = asked.sample_every.or(run.train.sample_every);
-    if !settings.corpus.is_empty() {
-        run.data.paths = settings.corpus.clone();
-    }
-    let corpus = run
-        .data
-        .read_corpus()
-        .context("the text of the run cannot be read: name it with --corpus if it has moved")?;
-    let trainer = with_save_interval(target.trainer(run.resume(corpus)?)?, settings);
-    describe(&trainer);
-    log!("resume  after {} steps", trainer.step());
-    if let Some((step, loss)) = trainer.newer_best() {
-        log!(
-            "note    best/ was saved later, at step {step} with validation loss {loss:.4}: it stays until \
-             this run reaches that loss again"
-        );
-    }
-    if let Some(reason) = trainer.over() {
-        log!("note    {}", why_over(&trainer, reason));
-    }
-    Ok((trainer, target))
-}
-
-fn with_save_interval(trainer: Trainer, settings: &Settings) -> Trainer {
-    match settings.save_every {
-        Some(time) => trainer.save_every(time.0),
-        None => trainer,
-    }
-}
-
-/// Why a run that is resumed takes no further step, and what makes it go on.
-fn why_over(trainer: &Trainer, reason: StopReason) -> String {
-    let (step, config) = (trainer.step(), trainer.config());
-    match reason {
-        StopReason::TimeUp => format!(
-            "the run is over: it has taken its time of {}; a longer --time-limit makes it go on",
-            humantime::format_duration(config.time_limit.unwrap_or_default())
-        ),
-        StopReason::Patience => format!(
-            "the run is over: its validation loss has not fallen for {} evaluations (--patience); \
-             another --steps, --epochs, --time-limit or --patience makes it go on",
-            config.patience.unwrap_or_default()
-        ),
-        StopReason::Finished | StopReason::Stopped => {
-            let end = config.total_steps(trainer.data().batches.steps_per_epoch() as u64);
-            format!(
-                "the run is over: it was to end after {} steps and has taken {step}; --steps above \
-                 {step} makes it go on",
-                end.unwrap_or(step)
-            )
-        }
-    }
 }
 
 /// A text that the checkpoint has no ids for can still be trained on.
@@ -254,6 +184,12 @@ fn describe(trainer: &Trainer) {
         grouped(steps_per_epoch),
         config.batch,
         config.seq_len
+    );
+    let needs = trainer.requirements();
+    log!(
+        "needs   {} MB of memory, {} MB of disk",
+        grouped(needs.memory().div_ceil(1 << 20)),
+        grouped(needs.disk.div_ceil(1 << 20))
     );
     if let Some(folder) = trainer.folder() {
         log!("run     {}", shown(folder.root()));

@@ -92,6 +92,15 @@ impl Evaluation {
         self.predictions
     }
 
+    /// T·B of the largest window.
+    pub fn largest_window(&self) -> usize {
+        let (batch, steps) = match &self.rows {
+            RowPlan::Streams { batch, steps, .. } => (*batch, *steps),
+            RowPlan::Documents { rows, steps, .. } => (rows.len(), *steps),
+        };
+        batch * self.seq_len.min(steps)
+    }
+
     /// The windows in order, from a zero state.
     pub fn windows(&self) -> Box<dyn Iterator<Item = EvaluationWindow> + '_> {
         match &self.rows {

@@ -121,7 +121,7 @@ impl TrainConfig {
         // of a step is at most about lr for each weight, whatever the gradient.
         let product = self.lr * self.weight_decay;
         ensure!(
-            product < 1.0,
+            (0.0..1.0).contains(&product),
             Error::setting(
                 "weight_decay",
                 format!(

@@ -15,6 +15,7 @@ use crate::text::{Corpus, Tokenizer};
 use crate::train::config::TrainConfig;
 use crate::train::extend_vocabulary::extend_vocabulary;
 use crate::train::prepare::TrainingData;
+use crate::train::requirements::Requirements;
 use crate::train::trainer::Trainer;
 
 /// All settings of a training run. The same job on the same text gives the same weights.
@@ -58,12 +59,13 @@ impl Job {
     /// A run on `corpus` from fresh weights. It is not saved: see [`Trainer::save_in`].
     ///
     /// # Errors
-    /// [`Error::Setting`] for a setting outside its range; [`Error::Text`] for a text that is too short
-    /// or has nothing to learn.
+    /// [`Error::Setting`] for a setting outside its range, or one so large that the training does not fit
+    /// into memory; [`Error::Text`] for a text that is too short or has nothing to learn.
     pub fn start(&self, corpus: Corpus, device: &Device) -> Result<Trainer> {
         self.validate()?;
         let (data, train) = TrainingData::prepare(corpus, &self.data, None, &self.train)?;
         let model = ModelConfig { vocab: data.tokenizer.vocab_size(), ..self.model.clone() };
+        Requirements::check(&model, &train, &data, device)?;
         let weights = init(&model, &mut generator(train.seed), device)?;
         Trainer::new(&model, &weights, data, train, device)
     }
@@ -97,6 +99,7 @@ impl Job {
         let (mut data, train) =
             TrainingData::prepare(corpus, &config, Some(tokenizer), &self.train)?;
         data.notes.extend(note);
+        Requirements::check(&model, &train, &data, device)?;
         Trainer::new(&model, &weights, data, train, device)
     }
 

@@ -6,6 +6,7 @@
 //! | `config`, `schedule` | settings of the training · the learning rate of each step |
 //! | `job`, `resume` | a new run · a saved run that goes on |
 //! | `prepare`, `extend_vocabulary` | a text made ready to train on · new characters for a trained network |
+//! | `requirements` | the memory and the disk that a training takes |
 //! | `trainer`, `step`, `validate`, `saving` | the loop · one step · the validation · the checkpoints |
 //! | `adamw` | the optimizer |
 //! | `events` | what the loop reports |
@@ -18,6 +19,7 @@ mod extend_vocabulary;
 mod fault_tests;
 mod job;
 mod prepare;
+mod requirements;
 mod resume;
 mod saving;
 mod schedule;
@@ -30,6 +32,7 @@ pub use config::TrainConfig;
 pub use events::{Event, StepReport, StopReason, Summary};
 pub use job::Job;
 pub use prepare::TrainingData;
+pub use requirements::Requirements;
 pub use resume::SavedRun;
 pub use schedule::Schedule;
 pub use trainer::Trainer;

@@ -24,6 +24,15 @@ pub struct TrainingData {
     pub notes: Vec<String>,
 }
 
+/// Sizes of the data of a training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DataSizes {
+    /// Bytes of all ids.
+    pub text: usize,
+    /// T·B of an evaluation's largest window; 0 without validation.
+    pub evaluation: usize,
+}
+
 impl TrainingData {
     /// Encodes the text with `tokenizer`, or with a vocabulary built from it. Also returns the settings, with
     /// `batch` lowered to the rows that the text can fill.
@@ -88,5 +97,18 @@ impl TrainingData {
             notes,
         };
         Ok((data, train))
+    }
+
+    /// Sizes that the memory of a training depends on.
+    pub(super) fn sizes(&self) -> DataSizes {
+        let width = match self.tokenizer.vocab_size() {
+            0..=256 => 1,
+            257..=65536 => 2,
+            _ => 4,
+        };
+        DataSizes {
+            text: (self.train_ids + self.validation_ids) * width,
+            evaluation: self.validation.as_ref().map_or(0, Evaluation::largest_window),
+        }
     }
 }

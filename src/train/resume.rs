@@ -10,6 +10,7 @@ use crate::error::{Cause, Error, Result, RunProblem, ensure};
 use crate::text::Corpus;
 use crate::train::config::TrainConfig;
 use crate::train::prepare::TrainingData;
+use crate::train::requirements::Requirements;
 use crate::train::trainer::Trainer;
 
 /// A run as its last checkpoint left it. Resumed with its settings and its text, it ends with the weights,
@@ -82,6 +83,7 @@ impl SavedRun {
         let weights = checkpoint.var_map()?;
         let tokenizer = checkpoint.tokenizer.clone();
         let (data, train) = TrainingData::prepare(corpus, &data, Some(tokenizer), &train)?;
+        Requirements::check(&checkpoint.config.model, &train, &data, &device)?;
         let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &device)?;
         trainer.restore(state).map_err(|cause| not_resumable(folder.root(), cause))?;
         trainer.recall(&checkpoint.config.progress);

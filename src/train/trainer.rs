@@ -17,6 +17,7 @@ use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
 use crate::train::prepare::TrainingData;
+use crate::train::requirements::Requirements;
 
 /// `last` is saved after an evaluation, but not within this time of the save before, where a small text
 /// is evaluated every second.
@@ -218,6 +219,11 @@ impl Trainer {
     /// The settings, with the batch that the text can fill.
     pub fn config(&self) -> &TrainConfig {
         &self.config
+    }
+
+    /// The memory and the disk that the run takes.
+    pub fn requirements(&self) -> Requirements {
+        Requirements::new(&self.model, &self.config, self.data.sizes())
     }
 
     /// Where the run is saved.

@@ -1,5 +1,8 @@
 //! What the tests of the kernels share.
 
+use std::io::Write;
+use std::sync::Once;
+
 use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::{Level, Precision};
 
@@ -13,7 +16,12 @@ pub fn levels() -> Vec<Level> {
     let mut levels = Level::all();
     levels.extend(Level::choose(Precision::Bf16));
     let names: Vec<&str> = levels.iter().map(|level| level.name()).collect();
-    println!("levels: {}", names.join(", "));
+    // Past the harness, which shows what a test prints only when it fails.
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let line = format!("the kernels are tested at: {}\n", names.join(", "));
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    });
     let expected = std::env::var(EXPECTED).unwrap_or_default();
     for name in expected.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         assert!(names.contains(&name), "{EXPECTED} asks for {name}, but there is only {names:?}");

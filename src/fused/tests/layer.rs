@@ -2,7 +2,7 @@
 
 use crate::fused::simd::level::Level;
 use crate::fused::simd::testing::levels;
-use crate::fused::tests::case::{Case, assert_close, flip};
+use crate::fused::tests::case::{Case, assert_agrees, assert_close, flip, norms_agree};
 use crate::fused::tests::random;
 use crate::fused::*;
 use crate::runtime::with_threads;
@@ -20,15 +20,10 @@ fn cells_agree_with_tensor_ops_and_their_autograd() -> Result<()> {
                 let case = Case::new(cell, [t, b, h, i], embedded, resets);
                 let want = case.reference()?;
                 for level in levels() {
-                    let tolerance = if level.word() == 2 { 0.1 } else { 2e-5 };
                     let name =
                         format!("{level:?} {cell:?} T={t} B={b} H={h} I={i} {embedded} {resets}");
-                    assert_close(
-                        &name,
-                        &case.fused(level, &Workspace::default())?,
-                        &want,
-                        tolerance,
-                    );
+                    let got = case.fused(level, &Workspace::default())?;
+                    assert_agrees(&name, (cell, level), &got, &want, 2e-5);
                 }
             }
         }
@@ -49,8 +44,8 @@ fn a_reversed_layer_is_a_forward_one_between_two_flips() -> Result<()> {
             let (source, state) = (&case.vars[n - 2], &case.vars[n - 1]);
             for level in levels() {
                 let name = format!("{level:?} {cell} {embedded} {resets}");
-                let tolerance = if level.word() == 2 { 0.1 } else { 2e-5 };
-                assert_close(&name, &case.fused(level, &Workspace::default())?, &want, tolerance);
+                let got = case.fused(level, &Workspace::default())?;
+                assert_agrees(&name, (cell, level), &got, &want, 2e-5);
                 let run = |direction, turn: &dyn Fn(&Tensor) -> Result<Tensor>| {
                     let weights = Case::weights(cell, &case.vars);
                     let layer = RecurrentLayer { direction, ..RecurrentLayer::new(cell, weights) };
@@ -80,13 +75,35 @@ fn long_windows_cross_every_block() -> Result<()> {
         let case = Case::new(cell, [100, 11, 50, 49], false, true);
         let want = case.reference()?;
         for level in levels() {
-            let tolerance = if level.word() == 2 { 0.1 } else { 1e-4 };
-            assert_close(
-                &format!("{level:?} {cell:?}"),
-                &case.fused(level, &Workspace::default())?,
-                &want,
-                tolerance,
-            );
+            let got = case.fused(level, &Workspace::default())?;
+            assert_agrees(&format!("{level:?} {cell:?}"), (cell, level), &got, &want, 1e-4);
+        }
+    }
+    Ok(())
+}
+
+/// In each gradient, a row that is another's and a term that is left out are found at the tolerance that
+/// bfloat16 has.
+#[test]
+fn a_wrong_row_and_a_dropped_term_are_found_in_bfloat16_too() -> Result<()> {
+    for cell in Cell::ALL {
+        let case = Case::new(cell, [7, 5, 17, 17], false, true);
+        let want = case.reference()?;
+        norms_agree(cell, &want, &want).unwrap();
+        for gradient in 0..want.1.len() {
+            let width = case.vars[gradient].dims().last().copied().unwrap_or(1);
+            let mut wrong = (want.0, want.1.clone());
+            let rows = if case.vars[gradient].rank() > 1 { width } else { 1 };
+            let (first, rest) = wrong.1[gradient].split_at_mut(rows);
+            first.copy_from_slice(&rest[..rows]);
+            assert!(norms_agree(cell, &wrong, &want).is_err(), "{cell} {gradient}: a wrong row");
+        }
+        // The last step's share of the weights' gradients.
+        let shorter = Case::new(cell, [6, 5, 17, 17], false, true).reference()?;
+        for gradient in 0..want.1.len() - 2 {
+            let mut wrong = (want.0, want.1.clone());
+            wrong.1[gradient].clone_from(&shorter.1[gradient]);
+            assert!(norms_agree(cell, &wrong, &want).is_err(), "{cell} {gradient}: a term");
         }
     }
     Ok(())

@@ -1,0 +1,279 @@
+//! How much memory and disk a training takes, from its settings alone: nothing is allocated to find out.
+//!
+//! What the memory is made of, in float32 numbers, with P parameters and N = T·B positions of a window:
+//!
+//! | part | numbers |
+//! |---|---|
+//! | weights and two moments; on top, while `last` is saved, 7 copies more (while a step is taken, one) | 10 P |
+//! | the largest tensor, while it is turned into bytes | 3 of its size |
+//! | weights as the products read them | the matrices of P, but the embedding |
+//! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout | N (G + 3) H; N 5/4 H |
+//! | of an evaluation's window of M positions, where that is more: gates, saved | M (G + 1) H |
+//! | hidden sequences of two windows of an evaluation | M 4 H a layer |
+//! | what the lowest layer reads, and its product | 2 V E, V G H |
+//! | gradients of the logits; a block of an evaluation's | N (V + 1) |
+//!
+//! To all of it an eighth is added. Estimated, and measured three times (peak resident memory of `chargru
+//! train` on two threads with two steps and two evaluations), in MB:
+//!
+//! | training | estimated | measured |
+//! |---|---|---|
+//! | the shipped text: GRU, H = 256, L = 2, B = 32, T = 128 | 255 | 219 to 221 |
+//! | `--preset medium` (H = 512, B = 64) | 585 | 456 to 532 |
+//! | `--preset large` (H = 1024, B = 64) | 1393 | 1148 to 1290 |
+//! | `--preset large --dropout 0 --batch 1 --seq-len 16` | 1094 | 913 to 1065 |
+//! | LSTM, H = 512, L = 3, B = 16 | 863 | 649 to 696 |
+//! | RNN, H = 512, L = 2, tied weights | 389 | 308 to 370 |
+//! | minGRU, E = 512, H = 256, L = 8 | 740 | 543 to 677 |
+//! | GRU, H = 128, L = 1, B = 512, T = 256 | 687 | 543 to 544 |
+//! | GRU with reset after, H = 1500, L = 1, B = 8, T = 32, no validation | 455 | 413 to 414 |
+//! | V = 8000: GRU, H = 64, L = 1, B = 8 | 114 | 99 to 109 |
+//! | V = 8000: GRU, H = 256, L = 2, B = 32 | 506 | 409 to 447 |
+//! | documents: GRU, H = 256, L = 2, B = 32 | 145 | 115 to 125 |
+//!
+//! Tensor operations in place of the kernels (on a CPU only in tests) take more.
+
+use candle_core::Device;
+
+use crate::checkpoint::space_needed;
+use crate::error::{Error, Result, ensure};
+use crate::model::ModelConfig;
+use crate::train::config::TrainConfig;
+use crate::train::prepare::{DataSizes, TrainingData};
+
+/// Bytes that a training takes, by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirements {
+    /// Memory for the weights, the optimizer, and the checkpoints while they are written.
+    pub weights: u64,
+    /// Memory for the window of a step and for those of an evaluation.
+    pub windows: u64,
+    /// Memory for the text, in ids.
+    pub text: u64,
+    /// Space on the disk for the run's checkpoints.
+    pub disk: u64,
+}
+
+/// The program itself, its threads, and what the allocator holds back.
+const PROGRAM: u64 = 12 << 20;
+/// A block of logits of an evaluation, and its softmax.
+const LOGITS_BLOCKS: u128 = 4 << 18;
+
+impl Requirements {
+    /// What a training of `model`, with its vocabulary, takes on a CPU.
+    pub(super) fn new(model: &ModelConfig, train: &TrainConfig, data: DataSizes) -> Self {
+        // The largest sizes that the settings admit stay far below 2^128.
+        let wide = |size: usize| size as u128;
+        let [v, e, h, l] = [model.vocab, model.embedding, model.hidden, model.layers].map(wide);
+        let (b, t) = (wide(train.batch), wide(train.seq_len));
+        let gates = wide(model.cell.gates()) * h;
+        let (window, read) = (b * t, wide(data.evaluation));
+        let largest = window.max(read);
+        let dropped = if model.dropout > 0.0 { 5 * window * h / 4 } else { 0 };
+        // Gates and saved values are shared; an evaluation keeps two windows' hidden sequences, and what
+        // candle makes of them.
+        let layer = largest * (gates + h) + window * 2 * h + dropped + read * 4 * h;
+        // Where an evaluation's window is larger, a layer's old buffers are freed after the new are there.
+        let outgrown = if read > window { window * (gates + h) } else { 0 };
+        // The embedding goes through the input product as a table, or its rows are looked up first.
+        let input = 2 * v.min(largest) * e + if v > largest { 0 } else { v * gates };
+        let readout = window * (v + 1 + h) + if read > 0 { LOGITS_BLOCKS } else { 0 };
+        // Operands of the weights' gradients, laid out for at most 2048 rows at a time.
+        let laid_out = (l + 1) * window.min(2048) * h;
+        let windows = l * layer + outgrown + input + readout + laid_out + 6 * largest;
+
+        let tensors = model.parameters();
+        let counts = || tensors.iter().map(|(_, shape)| count(shape));
+        let (parameters, of_largest) = (counts().sum::<u128>(), counts().max().unwrap_or(0));
+        let packed = parameters - v * e + if model.tie_weights { v * h } else { 0 };
+        let state = 2 * parameters + l * wide(model.cell.states()) * b * h;
+        let weights = 10 * parameters + 3 * of_largest + packed;
+        let bytes = |numbers: u128| u64::try_from(4 * numbers).unwrap_or(u64::MAX);
+        Self {
+            weights: bytes(weights + weights / 8),
+            windows: bytes(windows + windows / 8),
+            text: data.text as u64,
+            disk: space_needed(parameters, state),
+        }
+    }
+
+    /// Memory in all.
+    pub fn memory(&self) -> u64 {
+        [self.weights, self.windows, self.text]
+            .iter()
+            .fold(PROGRAM, |sum, x| sum.saturating_add(*x))
+    }
+
+    /// Refuses a training on a CPU for which there is too little memory. The memory of other devices is not
+    /// asked for.
+    ///
+    /// # Errors
+    /// Those of [`Requirements::ensure_memory`].
+    pub(super) fn check(
+        model: &ModelConfig,
+        train: &TrainConfig,
+        data: &TrainingData,
+        device: &Device,
+    ) -> Result<()> {
+        let available = if device.is_cpu() { available_memory() } else { None };
+        Self::new(model, train, data.sizes()).ensure_memory(available, model, train)
+    }
+
+    /// Checks that the memory is there. `available` are bytes, those of the text not counted; None if
+    /// nobody knows.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], of the setting that is furthest above its default among those that the larger
+    /// part of the memory depends on.
+    pub(super) fn ensure_memory(
+        &self,
+        available: Option<u64>,
+        model: &ModelConfig,
+        train: &TrainConfig,
+    ) -> Result<()> {
+        let available = available.map_or(u64::MAX, |free| free.saturating_add(self.text));
+        let (name, value) = self.largest_setting(model, train);
+        ensure!(
+            self.memory() <= available,
+            Error::setting(
+                name,
+                format!(
+                    "the training needs {} of memory ({} for weights and optimizer, {} for windows of text) \
+                     but {} are free: lower `{name}`, which is {value}",
+                    readable(self.memory()),
+                    readable(self.weights),
+                    readable(self.windows),
+                    readable(available)
+                )
+            )
+        );
+        Ok(())
+    }
+
+    /// The setting to lower: the one that is furthest above its usual value among those that the larger
+    /// part of the memory grows with; and its value.
+    fn largest_setting(&self, model: &ModelConfig, train: &TrainConfig) -> (&'static str, usize) {
+        let (usual, usual_train) = (ModelConfig::default(), TrainConfig::default());
+        let times = |value: usize, usual: usize| value as f64 / usual as f64;
+        let hidden = times(model.hidden, usual.hidden);
+        let layers = ("layers", model.layers, times(model.layers, usual.layers));
+        let vocab = ("max_vocab", model.vocab, times(model.vocab, 256));
+        let settings = if self.weights >= self.windows {
+            // Tied weights have no embedding size of their own.
+            let embedding = if model.tie_weights { usual.embedding } else { model.embedding };
+            vec![
+                // Recurrent weights grow with the square of H.
+                ("hidden", model.hidden, hidden * hidden),
+                ("embedding", embedding, times(embedding, usual.embedding)),
+                layers,
+                vocab,
+            ]
+        } else {
+            vec![
+                ("hidden", model.hidden, hidden),
+                layers,
+                ("batch", train.batch, times(train.batch, usual_train.batch)),
+                ("seq_len", train.seq_len, times(train.seq_len, usual_train.seq_len)),
+                vocab,
+            ]
+        };
+        let largest = settings.into_iter().max_by(|a, b| a.2.total_cmp(&b.2));
+        largest.map_or(("hidden", model.hidden), |(name, value, _)| (name, value))
+    }
+}
+
+/// The product of a tensor's dimensions.
+fn count(shape: &[usize]) -> u128 {
+    shape.iter().map(|&size| size as u128).product()
+}
+
+/// Bytes as a text, in MB, or from 10 GB on in GB.
+fn readable(bytes: u64) -> String {
+    match bytes >> 30 {
+        ..10 => format!("{} MB", bytes.div_ceil(1 << 20)),
+        gigabytes => format!("{gigabytes} GB"),
+    }
+}
+
+/// Bytes of memory that this process can still take: what the system has free or can free, and what the
+/// control group of a container leaves. None if the system does not say.
+pub(super) fn available_memory() -> Option<u64> {
+    if !sysinfo::IS_SUPPORTED_SYSTEM {
+        return None;
+    }
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let free = system.available_memory().saturating_add(system.free_swap());
+    let group = system.cgroup_limits().map(|group| group.free_memory + group.free_swap);
+    Some(free.min(group.unwrap_or(u64::MAX))).filter(|&free| free > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(change: impl FnOnce(&mut ModelConfig)) -> ModelConfig {
+        let mut model = ModelConfig { vocab: 80, ..ModelConfig::default() };
+        change(&mut model);
+        model
+    }
+
+    /// Which setting is refused, with so many bytes free.
+    fn refused(model: &ModelConfig, train: &TrainConfig, free: u64) -> &'static str {
+        let needs = Requirements::new(model, train, DataSizes { text: 1000, evaluation: 8192 });
+        match needs.ensure_memory(Some(free), model, train).unwrap_err() {
+            Error::Setting { name, message } => {
+                assert!(message.contains(&format!("lower `{name}`, which is ")), "{message}");
+                name
+            }
+            error => panic!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_names_the_setting_to_lower() {
+        let usual = TrainConfig::default();
+        let with = |batch, seq_len| TrainConfig { batch, seq_len, ..TrainConfig::default() };
+        for (name, model, train) in [
+            ("hidden", model(|m| m.hidden = 65536), &usual),
+            ("layers", model(|m| (m.hidden, m.layers) = (1024, 64)), &usual),
+            ("embedding", model(|m| (m.embedding, m.vocab) = (65536, 60_000)), &usual),
+            ("max_vocab", model(|m| (m.vocab, m.embedding) = (1_000_000, 1024)), &usual),
+            ("batch", model(|_| ()), &with(65536, 4096)),
+            ("seq_len", model(|_| ()), &with(64, 1 << 20)),
+        ] {
+            assert_eq!(refused(&model, train, 1 << 30), name);
+        }
+    }
+
+    #[test]
+    fn the_largest_settings_give_a_number_and_no_overflow() {
+        let largest = model(|m| {
+            (m.hidden, m.embedding, m.layers, m.vocab) = (65536, 65536, 64, 0x11_0002);
+        });
+        let train = TrainConfig { batch: 65536, seq_len: 1 << 20, ..TrainConfig::default() };
+        let data = DataSizes { text: 1000, evaluation: 8192 };
+        let needs = Requirements::new(&largest, &train, data);
+        assert!(needs.windows > 1 << 50 && needs.memory() >= needs.windows);
+        assert!(needs.ensure_memory(Some(1 << 40), &largest, &train).is_err());
+        // Nobody knows what is free: nothing is refused.
+        needs.ensure_memory(None, &largest, &train).unwrap();
+    }
+
+    #[test]
+    fn the_text_that_is_there_already_counts_neither_way() {
+        let (model, train) = (model(|_| ()), TrainConfig::default());
+        let needs = |text| Requirements::new(&model, &train, DataSizes { text, evaluation: 0 });
+        let without = needs(0).memory();
+        assert_eq!(needs(1 << 30).memory(), without + (1 << 30));
+        needs(1 << 30).ensure_memory(Some(without), &model, &train).unwrap();
+        assert!(needs(1 << 30).ensure_memory(Some(without - 1), &model, &train).is_err());
+    }
+
+    #[test]
+    fn this_system_says_what_is_free() {
+        if cfg!(any(target_os = "linux", windows, target_os = "macos")) {
+            assert!(available_memory().unwrap() > 1 << 20);
+        }
+    }
+}
