@@ -165,7 +165,7 @@ impl Pool {
         self.tickets.0.store(0, Ordering::Relaxed);
         self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
         let number = (self.gate.0.load(Ordering::Relaxed) >> NUMBER) as u32;
-        let gate = u64::from(number.wrapping_add(1)) << NUMBER | places as u64 * ONE_PLACE;
+        let gate = (u64::from(number.wrapping_add(1)) << NUMBER) | (places as u64 * ONE_PLACE);
         // A worker that enters sees everything that was written before. One that goes to sleep at this
         // moment has counted itself before this, or else finds the gate open.
         self.gate.0.store(gate, Ordering::SeqCst);
