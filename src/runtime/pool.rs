@@ -115,10 +115,7 @@ impl Pool {
             return alone();
         }
         // Tickets are counted in 32 bits, with room for those that come too late.
-        if tasks > 1 << 31 || self.taken.load(Ordering::Relaxed) {
-            return with_threads(1, alone);
-        }
-        if self.taken.swap(true, Ordering::Acquire) {
+        if tasks > 1 << 31 || self.taken.swap(true, Ordering::Acquire) {
             return with_threads(1, alone);
         }
         let places = self.start(helpers);
