@@ -1,4 +1,4 @@
-//! The checkpoint that a command means, and the pool of threads.
+//! The checkpoint that a command means, and the number of threads.
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ use crate::train::Trainer;
 /// Where a command that reads a model computes.
 #[derive(Args)]
 pub(crate) struct Machine {
-    /// Threads to compute with [default: all cores]
+    /// Threads to compute with, one a processor at most [default: as many]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// cpu, cuda, cuda:N or metal
@@ -22,7 +22,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Sets the size of the thread pool and opens the device.
+    /// Sets the number of threads and opens the device.
     pub(crate) fn open(&self) -> Result<Target> {
         threads(self.threads)?;
         Target::open(&self.device)

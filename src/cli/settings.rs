@@ -148,7 +148,8 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = VocabularyOptions::default().max_vocab, help_heading = TEXT, value_name = "V")]
     pub max_vocab: usize,
 
-    /// Threads to compute with [default: all cores]; the result is the same for any number
+    /// Threads to compute with, one a processor at most [default: as many]; the result is the same for any
+    /// number
     #[arg(long, help_heading = MACHINE, value_name = "N")]
     pub threads: Option<usize>,
     /// cpu, cuda, cuda:N or metal

@@ -115,10 +115,7 @@ impl Pool {
             return alone();
         }
         // Tickets are counted in 32 bits, with room for those that come too late.
-        if tasks > 1 << 31 || self.taken.load(Ordering::Relaxed) {
-            return with_threads(1, alone);
-        }
-        if self.taken.swap(true, Ordering::Acquire) {
+        if tasks > 1 << 31 || self.taken.swap(true, Ordering::Acquire) {
             return with_threads(1, alone);
         }
         let places = self.start(helpers);
@@ -165,7 +162,7 @@ impl Pool {
         self.tickets.0.store(0, Ordering::Relaxed);
         self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
         let number = (self.gate.0.load(Ordering::Relaxed) >> NUMBER) as u32;
-        let gate = u64::from(number.wrapping_add(1)) << NUMBER | places as u64 * ONE_PLACE;
+        let gate = (u64::from(number.wrapping_add(1)) << NUMBER) | (places as u64 * ONE_PLACE);
         // A worker that enters sees everything that was written before. One that goes to sleep at this
         // moment has counted itself before this, or else finds the gate open.
         self.gate.0.store(gate, Ordering::SeqCst);

@@ -6,7 +6,7 @@
 /// Prepares the process; call it first in `main`. It changes the speed and no result:
 ///
 /// - candle's own pool gets one thread (`CANDLE_NUM_THREADS=1`, unless the user has set it), because its
-///   threads compete with rayon's;
+///   threads compete with those of the kernels;
 /// - glibc's allocator keeps the memory of one training step for the next. Otherwise it would return it
 ///   to the system, and every step would begin with page faults.
 ///

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn no_more_threads_than_processors_are_set() {
-        // In a process of its own there would be no other test to disturb; the number is what it was.
+        // What other tests see does not change by it.
         set_threads(processors() + 1);
         assert_eq!(COUNT.load(Ordering::Relaxed), processors());
     }

@@ -166,6 +166,26 @@ fn any_number_of_threads_gives_the_same_bits() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn threads_that_compete_for_the_workers_get_the_same_bits() -> Result<()> {
+    let level = Level::choose(Precision::F32)?;
+    let case = Case::new(Cell::Gru, [5, 9, 50, 31], true, true);
+    let one = with_threads(1, || case.fused(level, &Workspace::default()))?;
+    std::thread::scope(|scope| {
+        for threads in 1..=5 {
+            let (case, one) = (&case, &one);
+            scope.spawn(move || {
+                let workspace = Workspace::default();
+                for _ in 0..20 {
+                    let got = with_threads(threads, || case.fused(level, &workspace));
+                    assert!(got.unwrap() == *one, "{threads} threads");
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
 /// The work is cut as for so many threads, and runs on one.
 #[test]
 fn any_way_of_cutting_the_work_gives_the_same_bits() -> Result<()> {
