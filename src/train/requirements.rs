@@ -204,7 +204,10 @@ pub(super) fn available_memory() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     let free = system.available_memory().saturating_add(system.free_swap());
-    let group = system.cgroup_limits().map(|group| group.free_memory + group.free_swap);
+    // Its `free_memory` takes cached files for used memory; the kernel gives them up when asked for more.
+    let group = system
+        .cgroup_limits()
+        .map(|group| group.total_memory.saturating_sub(group.rss).saturating_add(group.free_swap));
     Some(free.min(group.unwrap_or(u64::MAX))).filter(|&free| free > 0)
 }
 
