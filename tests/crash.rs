@@ -237,11 +237,26 @@ fn a_mixture_of_two_checkpoints_is_noticed() {
     }
 }
 
-/// Checkpoints of versions without a fingerprint stay readable.
+/// Checkpoints of versions before the fingerprint stay readable and resumable.
 #[test]
-fn the_shipped_checkpoint_can_be_read() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/demo");
+fn a_checkpoint_without_a_fingerprint_can_be_read_and_resumed() {
     let dir = TestDir::new();
-    let info = json(&dir.ok(&["info", "--json", "--checkpoint", &demo.display().to_string()]));
-    assert_eq!(info["corpus"]["name"], "lantern-coast");
+    let settings = ["--schedule", "constant", "--eval-every", "10"];
+    dir.train_tiny("whole", &[&settings[..], &["--steps", "40"]].concat());
+    dir.train_tiny("run", &settings);
+    for file in ["best/model", "last/model", "last/training"] {
+        let path = dir.path("run").join(format!("{file}.safetensors"));
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).expect("tensors");
+        let tensors: Vec<_> = tensors.into_iter().collect();
+        let bytes = chargru::checkpoint::tensors_to_bytes(&tensors).expect("bytes");
+        assert!((bytes.len() as u64) < std::fs::metadata(&path).expect("a file").len());
+        std::fs::write(&path, bytes).expect("written");
+    }
+    let path = dir.path("run/last/training.json");
+    let mut record = json(&std::fs::read_to_string(&path).expect("the record"));
+    record.as_object_mut().expect("an object").remove("fingerprint").expect("a fingerprint");
+    std::fs::write(&path, record.to_string()).expect("written");
+    dir.ok(&["sample", "--checkpoint", "run", "--length", "5"]);
+    dir.ok(&["train", "--resume", "run", "--steps", "40"]);
+    assert_same_run(&dir, "whole", "run");
 }

@@ -201,3 +201,24 @@ pub struct TrainingState {
     /// The optimizer's moments and the state of the network, by name.
     pub tensors: Vec<(String, Tensor)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// A loss, a sum of losses or a learning rate that is read back with another last bit would make a
+    /// resumed run another one.
+    #[test]
+    fn numbers_come_back_to_the_bit() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..20_000 {
+            let number: f64 = rng.random_range(0.0..1000.0) * rng.random::<f64>();
+            let progress = Progress { train_loss: Some(number), ..Progress::default() };
+            let json = serde_json::to_vec(&progress).unwrap();
+            let back: Progress = serde_json::from_slice(&json).unwrap();
+            assert_eq!(back.train_loss.map(f64::to_bits), Some(number.to_bits()), "{number:?}");
+        }
+    }
+}
