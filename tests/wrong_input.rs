@@ -159,16 +159,18 @@ fn broken_checkpoints() {
 #[test]
 fn weights_so_large_that_no_number_comes_out_are_an_error() {
     let dir = TestDir::new();
-    dir.train_tiny("run", &[]);
-    let weights = dir.path("run/best/model.safetensors");
-    let mut bytes = std::fs::read(&weights).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    for value in bytes[8 + header..].chunks_exact_mut(4) {
-        value.copy_from_slice(&3e38f32.to_le_bytes());
-    }
-    std::fs::write(&weights, bytes).unwrap();
-    for args in [&["eval"][..], &["eval", "--json"], &["score", "tide.txt"], &["sample"]] {
-        dir.fails(1, &[args, &["--checkpoint", "run"]].concat(), &["weights are unusable"]);
+    for (run, documents) in [("run", "off"), ("lines", "lines")] {
+        dir.train_tiny(run, &["--documents", documents]);
+        let weights = dir.path(run).join("best/model.safetensors");
+        let mut bytes = std::fs::read(&weights).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        for value in bytes[8 + header..].chunks_exact_mut(4) {
+            value.copy_from_slice(&3e38f32.to_le_bytes());
+        }
+        std::fs::write(&weights, bytes).unwrap();
+        for args in [&["eval"][..], &["eval", "--json"], &["score", "tide.txt"], &["sample"]] {
+            dir.fails(1, &[args, &["--checkpoint", run]].concat(), &["weights are unusable"]);
+        }
     }
 }
 

@@ -61,6 +61,17 @@ impl Lock {
         }
     }
 
+    /// Checks that no process has the lock; creates nothing.
+    ///
+    /// # Errors
+    /// Those of [`Lock::acquire`].
+    pub(super) fn ensure_free(root: &Path) -> Result<()> {
+        match metadata(&root.join(LOCK))? {
+            Some(_) => Self::acquire(root).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Removes the file if this process created it.
     pub(super) fn remove(&self, disk: &Disk) {
         if self.created {

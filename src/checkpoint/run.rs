@@ -73,15 +73,20 @@ impl RunFolder {
         }
         run.lock = Some(Lock::acquire(root)?);
         // Another process may have begun a run before this one had the lock.
-        Self::check(root, policy)?;
+        Self::check_contents(root, policy)?;
         Ok(run)
     }
 
     /// Whether [`RunFolder::create`] would refuse: a look, before any work is done for the run.
     ///
     /// # Errors
-    /// [`Error::Run`] and [`Error::Io`] as there, but for the lock.
+    /// [`Error::Run`] and [`Error::Io`] as there.
     pub fn check(root: &Path, policy: IfExists) -> Result<()> {
+        Self::check_contents(root, policy)?;
+        Lock::ensure_free(root)
+    }
+
+    fn check_contents(root: &Path, policy: IfExists) -> Result<()> {
         let places = ["best", "last"].map(|name| root.join(name));
         places.iter().try_for_each(|place| ensure_checkpoint_or_nothing(place))?;
         ensure_metrics(&root.join(METRICS))?;

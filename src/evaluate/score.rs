@@ -51,11 +51,7 @@ pub fn score_text(
             kept.push(network.logits(&hidden.detach())?.squeeze(1)?);
         }
     }
-    if let Some(wrong) = nats.iter().flatten().find(|nats| !nats.is_finite()) {
-        return Err(Error::Logits(format!(
-            "the model's score of the text is {wrong}: its weights are unusable, train it again"
-        )));
-    }
+    ensure_finite(nats.iter().flatten())?;
     let logits = if keep_logits { Some(Tensor::cat(&kept, 0)?) } else { None };
     Ok(TextScore { nats, logits })
 }
@@ -72,7 +68,8 @@ pub struct DocumentScores {
 ///
 /// # Errors
 /// [`Error::Text`] for no documents; [`Error::Vocabulary`] for a tokenizer without an end-of-document id;
-/// [`Error::Tensor`] for an id outside the vocabulary.
+/// [`Error::Tensor`] for an id outside the vocabulary; [`Error::Logits`] for weights so large that no
+/// number comes out.
 pub fn score_documents(
     network: &Network,
     tokenizer: &Tokenizer,
@@ -118,6 +115,7 @@ pub fn score_documents(
             kept.push(network.logits(&hidden)?.squeeze(1)?.index_select(&rows, 0)?);
         }
     }
+    ensure_finite(&nats)?;
     let mut rest = &nats[..];
     let mut of_documents = Vec::with_capacity(documents.len());
     for ids in documents {
@@ -127,6 +125,15 @@ pub fn score_documents(
     }
     let logits = if keep_logits && !kept.is_empty() { Some(Tensor::cat(&kept, 0)?) } else { None };
     Ok(DocumentScores { nats: of_documents, logits })
+}
+
+fn ensure_finite<'a>(nats: impl IntoIterator<Item = &'a f32>) -> Result<()> {
+    match nats.into_iter().find(|nats| !nats.is_finite()) {
+        Some(wrong) => Err(Error::Logits(format!(
+            "the model's score of the text is {wrong}: its weights are unusable, train it again"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Nats of each of `targets` after the first rows of `hidden` `[T, 1, H]`.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::Device;
 use crate::checkpoint::disk::{Disk, Faults, Operation};
 use crate::checkpoint::{Checkpoint, IfExists, RunFolder, read_metrics};
-use crate::error::{Error, Result, RunProblem};
+use crate::error::{Error, Result};
 use crate::text::Corpus;
 use crate::train::{Job, SavedRun, Schedule, Summary, Trainer};
 
@@ -149,11 +149,11 @@ impl Faults for Faulty {
     }
 }
 
-fn corpus() -> Corpus {
+pub(super) fn corpus() -> Corpus {
     Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(20))
 }
 
-fn job(seed: u64) -> Job {
+pub(super) fn job(seed: u64) -> Job {
     let mut job = Job::small();
     (job.model.hidden, job.model.embedding) = (8, 4);
     (job.train.batch, job.train.seq_len) = (2, 8);
@@ -162,15 +162,15 @@ fn job(seed: u64) -> Job {
     job
 }
 
-const SEED: u64 = 1;
+pub(super) const SEED: u64 = 1;
 const OLD_SEED: u64 = 2;
 
 /// Trains to the end, saving at every step.
-fn finish(trainer: Trainer) -> Result<Summary> {
+pub(super) fn finish(trainer: Trainer) -> Result<Summary> {
     trainer.save_every(Duration::ZERO).run(|_| ControlFlow::Continue(()))
 }
 
-fn begin(disk: Disk, root: &Path, policy: IfExists, seed: u64) -> Result<Summary> {
+pub(super) fn begin(disk: Disk, root: &Path, policy: IfExists, seed: u64) -> Result<Summary> {
     let folder = RunFolder::create_on(disk, root, policy)?;
     finish(job(seed).start(corpus(), &Device::Cpu)?.save_in(folder))
 }
@@ -179,12 +179,12 @@ fn resume(disk: Disk, root: &Path) -> Result<Summary> {
     finish(SavedRun::open(RunFolder::resume_on(disk, root)?, &Device::Cpu)?.resume(corpus())?)
 }
 
-fn file(path: PathBuf) -> Vec<u8> {
+pub(super) fn file(path: PathBuf) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// All that a finished run must have in common with another: weights, moments, losses.
-fn result(root: &Path) -> (Vec<Vec<u8>>, Vec<String>) {
+pub(super) fn result(root: &Path) -> (Vec<Vec<u8>>, Vec<String>) {
     let names = ["best/model", "last/model", "last/training"];
     let files = names.map(|name| file(root.join(format!("{name}.safetensors")))).to_vec();
     let losses = read_metrics(root).expect("metrics").into_iter().map(|metrics| {
@@ -308,75 +308,4 @@ fn copy(from: &Path, to: &Path) {
         }
     }
     fs::copy(from.join("metrics.jsonl"), to.join("metrics.jsonl")).expect("a copy");
-}
-
-#[test]
-fn a_save_of_weights_that_are_no_numbers_is_refused_and_the_old_one_stays() {
-    let temp = tempfile::tempdir().expect("a folder");
-    let root = temp.path().join("run");
-    begin(Disk::default(), &root, IfExists::Refuse, SEED).expect("a run");
-    let before = result(&root);
-    let folder = RunFolder::resume(&root).expect("a run");
-    let trainer =
-        SavedRun::open(folder, &Device::Cpu).and_then(|run| run.resume(corpus())).expect("a run");
-    let (_, weight) = &trainer.vars[0];
-    weight.set(&(weight.as_tensor() * f64::NAN).expect("NaN")).expect("set");
-    let error = finish(trainer).expect_err("it saves no NaN");
-    assert!(error.to_string().contains("last was not replaced"), "{error}");
-    let cause = std::error::Error::source(&error).expect("a cause").to_string();
-    assert!(cause.contains("holds a NaN or an infinity: train with a lower `lr`"), "{cause}");
-    assert!(result(&root) == before);
-}
-
-#[test]
-fn a_failed_preparation_leaves_no_trace() {
-    let temp = tempfile::tempdir().expect("a folder");
-    let root = temp.path().join("runs/new");
-    drop(RunFolder::create(&root, IfExists::Refuse).expect("a folder"));
-    assert_eq!(fs::read_dir(temp.path()).expect("the folder").count(), 0);
-    // What was there before stays.
-    fs::create_dir_all(&root).expect("a folder");
-    fs::write(root.join("notes.txt"), "mine").expect("a file");
-    drop(RunFolder::create(&root, IfExists::Refuse).expect("a folder"));
-    let left: Vec<_> = fs::read_dir(&root).expect("the folder").collect();
-    assert_eq!(left.len(), 1);
-    let missing = RunFolder::resume(&root).err().expect("no run");
-    assert!(matches!(missing, Error::Run { problem: RunProblem::Missing, .. }));
-}
-
-/// A kill between the save of `best` and the next one of `last`, then a resume with another end.
-#[test]
-fn a_best_that_is_newer_than_last_stays_until_the_run_does_as_well() {
-    let run = |root: &Path, steps: u64| {
-        let folder = RunFolder::create(root, IfExists::Refuse)?;
-        let mut job = job(SEED);
-        job.train.steps = Some(steps);
-        finish(job.start(corpus(), &Device::Cpu)?.save_in(folder))
-    };
-    let temp = tempfile::tempdir().expect("a folder");
-    let (early, late) = (temp.path().join("early"), temp.path().join("late"));
-    run(&early, 2).expect("a run");
-    let best = run(&late, 6).expect("a run").best_val_loss;
-    fs::remove_dir_all(early.join("best")).expect("removed");
-    fs::create_dir(early.join("best")).expect("a folder");
-    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
-        fs::copy(late.join("best").join(name), early.join("best").join(name)).expect("a copy");
-    }
-    let resumed = |steps| {
-        let mut run =
-            SavedRun::open(RunFolder::resume(&early).expect("a run"), &Device::Cpu).expect("it");
-        run.train.steps = Some(steps);
-        let trainer = run.resume(corpus()).expect("a trainer");
-        let newer = trainer.newer_best();
-        (newer, finish(trainer).expect("it ends"))
-    };
-    let kept = file(late.join("best/model.safetensors"));
-    // It ends before that step: the folder and the summary agree.
-    let (newer, summary) = resumed(4);
-    assert_eq!(newer, Some((6, best.expect("a loss"))));
-    assert_eq!(summary.best_val_loss, best);
-    assert!(file(early.join("best/model.safetensors")) == kept);
-    // It gets there: all is as in the run that nobody stopped.
-    assert_eq!(resumed(6).1.best_val_loss, best);
-    assert!(result(&early) == result(&late));
 }

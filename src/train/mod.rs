@@ -22,6 +22,8 @@ mod prepare;
 mod requirements;
 mod resume;
 mod saving;
+#[cfg(test)]
+mod saving_tests;
 mod schedule;
 mod step;
 mod trainer;
