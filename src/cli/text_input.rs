@@ -34,7 +34,8 @@ pub(crate) fn read_stdin(
     waiting: &'static str,
 ) -> Result<Corpus> {
     let (alive, watched) = channel::<()>();
-    std::thread::spawn(move || {
+    // Without a thread for it, nothing is said.
+    let _ = std::thread::Builder::new().spawn(move || {
         if watched.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             log!("{waiting}");
         }
