@@ -53,19 +53,19 @@ fn pretty<T: serde::Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Tensors that can be loaded again: a NaN or an infinity is refused, as it would be then.
+/// A file of tensors that can be loaded again: a NaN or an infinity is refused, as it would be then.
 fn checked_bytes(tensors: &[(String, Tensor)], fingerprint: &str) -> Result<Vec<u8>, Cause> {
-    let buffers = to_f32(tensors)?;
-    for (name, _, values) in &buffers {
+    let mut file = serialize(tensors, |name, values| {
         ensure!(
             values.iter().all(|value| value.is_finite()),
             Error::TrainingState(format!(
                 "{name} holds a NaN or an infinity: train with a lower `lr`"
             ))
-            .into()
         );
-    }
-    with_fingerprint(&serialize(&buffers)?, fingerprint)
+        Ok(())
+    })?;
+    add_fingerprint(&mut file, fingerprint)?;
+    Ok(file)
 }
 
 /// Named tensors as the bytes of a float32 safetensors file.
@@ -73,55 +73,48 @@ fn checked_bytes(tensors: &[(String, Tensor)], fingerprint: &str) -> Result<Vec<
 /// # Errors
 /// [`Error::Tensor`] for a tensor that cannot be copied from its device.
 pub fn tensors_to_bytes(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
-    serialize(&to_f32(tensors)?)
-}
-
-/// A tensor's name, shape and values.
-type Buffer<'a> = (&'a str, Vec<usize>, Vec<f32>);
-
-fn to_f32(tensors: &[(String, Tensor)]) -> Result<Vec<Buffer<'_>>> {
-    tensors
-        .iter()
-        .map(|(name, tensor)| {
-            let values =
-                tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-            Ok((name.as_str(), tensor.dims().to_vec(), values))
-        })
-        .collect()
+    serialize(tensors, |_, _| Ok(()))
 }
 
 /// The bytes of a safetensors file. Its metadata has the format "pt", which tells Python's loaders that the
-/// names are PyTorch's.
-fn serialize(buffers: &[Buffer]) -> Result<Vec<u8>> {
-    let bytes: Vec<Vec<u8>> = buffers
+/// names are PyTorch's. `check` sees the values of every tensor.
+fn serialize(
+    tensors: &[(String, Tensor)],
+    check: impl Fn(&str, &[f32]) -> Result<()>,
+) -> Result<Vec<u8>> {
+    let buffers = tensors
         .iter()
-        .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        .collect();
+        .map(|(name, tensor)| {
+            let values: Vec<f32> =
+                tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+            check(name, &values)?;
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            Ok((name.as_str(), tensor.dims().to_vec(), bytes))
+        })
+        .collect::<Result<Vec<_>>>()?;
     let views = buffers
         .iter()
-        .zip(&bytes)
-        .map(|((name, shape, _), bytes)| {
-            Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-        })
+        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(candle_core::Error::wrap)?;
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     Ok(safetensors::serialize(views, Some(metadata)).map_err(candle_core::Error::wrap)?)
 }
 
-/// The same file with [`FINGERPRINT`] in its metadata. `safetensors` writes several keys in an order
-/// that changes from one process to the next, so the second one is put in here.
-fn with_fingerprint(file: &[u8], fingerprint: &str) -> Result<Vec<u8>, Cause> {
+/// Puts [`FINGERPRINT`] into the metadata of a file. `safetensors` writes several keys in an order that
+/// changes from one process to the next, so the second one is put in here.
+fn add_fingerprint(file: &mut Vec<u8>, fingerprint: &str) -> Result<(), Cause> {
     const HEAD: &str = r#"{"__metadata__":{"format":"pt""#;
     let (length, rest) = file.split_first_chunk().ok_or("the file has no header")?;
     let length = usize::try_from(u64::from_le_bytes(*length))?;
-    let (header, data) = rest.split_at_checked(length).ok_or("the header is cut off")?;
-    let header = std::str::from_utf8(header)?;
+    let header = std::str::from_utf8(rest.get(..length).ok_or("the header is cut off")?)?;
     let after = header.strip_prefix(HEAD).ok_or("the header has no metadata")?;
     let mut header = format!(r#"{HEAD},"{FINGERPRINT}":"{fingerprint}"{}"#, after.trim_end());
     // The data begins at a multiple of eight bytes.
     while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
-    Ok([&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat())
+    let size = (header.len() as u64).to_le_bytes();
+    file.splice(..size.len() + length, size.into_iter().chain(header.into_bytes()));
+    Ok(())
 }

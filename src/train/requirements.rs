@@ -4,12 +4,12 @@
 //!
 //! | part | numbers |
 //! |---|---|
-//! | weights and two moments; on top, while `last` is saved, 7 copies more (while a step is taken, one) | 10 P |
+//! | weights and two moments; on top, while `last` is saved, 6 copies more (while a step is taken, one) | 9 P |
 //! | the largest tensor, while it is turned into bytes | 3 of its size |
 //! | weights as the products read them | the matrices of P, but the embedding |
 //! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout | N (G + 3) H; N 5/4 H |
 //! | of an evaluation's window of M positions, where that is more: gates, saved | M (G + 1) H |
-//! | hidden sequences of two windows of an evaluation | M 4 H a layer |
+//! | hidden sequences of two windows of an evaluation | M 2 H a layer |
 //! | what the lowest layer reads, and its product | 2 V E, V G H |
 //! | gradients of the logits; a block of an evaluation's | N (V + 1) |
 //!
@@ -18,18 +18,18 @@
 //!
 //! | training | estimated | measured |
 //! |---|---|---|
-//! | the shipped text: GRU, H = 256, L = 2, B = 32, T = 128 | 255 | 219 to 221 |
-//! | `--preset medium` (H = 512, B = 64) | 585 | 456 to 532 |
-//! | `--preset large` (H = 1024, B = 64) | 1393 | 1148 to 1290 |
-//! | `--preset large --dropout 0 --batch 1 --seq-len 16` | 1094 | 913 to 1065 |
-//! | LSTM, H = 512, L = 3, B = 16 | 863 | 649 to 696 |
-//! | RNN, H = 512, L = 2, tied weights | 389 | 308 to 370 |
-//! | minGRU, E = 512, H = 256, L = 8 | 740 | 543 to 677 |
-//! | GRU, H = 128, L = 1, B = 512, T = 256 | 687 | 543 to 544 |
-//! | GRU with reset after, H = 1500, L = 1, B = 8, T = 32, no validation | 455 | 413 to 414 |
-//! | V = 8000: GRU, H = 64, L = 1, B = 8 | 114 | 99 to 109 |
-//! | V = 8000: GRU, H = 256, L = 2, B = 32 | 506 | 409 to 447 |
-//! | documents: GRU, H = 256, L = 2, B = 32 | 145 | 115 to 125 |
+//! | the shipped text: GRU, H = 256, L = 2, B = 32, T = 128 | 216 | 162 to 170 |
+//! | `--preset medium` (H = 512, B = 64) | 502 | 374 |
+//! | `--preset large` (H = 1024, B = 64) | 1207 | 947 |
+//! | `--preset large --dropout 0 --batch 1 --seq-len 16` | 908 | 721 to 722 |
+//! | LSTM, H = 512, L = 3, B = 16 | 732 | 545 to 549 |
+//! | RNN, H = 512, L = 2, tied weights | 312 | 233 to 256 |
+//! | minGRU, E = 512, H = 256, L = 8 | 590 | 504 |
+//! | GRU, H = 128, L = 1, B = 512, T = 256 | 667 | 516 to 531 |
+//! | GRU with reset after, H = 1500, L = 1, B = 8, T = 32, no validation | 425 | 389 |
+//! | V = 8000: GRU, H = 64, L = 1, B = 8 | 118 | 97 |
+//! | V = 8000: GRU, H = 256, L = 2, B = 32 | 459 | 357 to 365 |
+//! | documents: GRU, H = 256, L = 2, B = 32 | 134 | 103 |
 //!
 //! Tensor operations in place of the kernels (on a CPU only in tests) take more.
 
@@ -70,9 +70,8 @@ impl Requirements {
         let (window, read) = (b * t, wide(data.evaluation));
         let largest = window.max(read);
         let dropped = if model.dropout > 0.0 { 5 * window * h / 4 } else { 0 };
-        // Gates and saved values are shared; an evaluation keeps two windows' hidden sequences, and what
-        // candle makes of them.
-        let layer = largest * (gates + h) + window * 2 * h + dropped + read * 4 * h;
+        // Gates and saved values are shared; an evaluation keeps two windows' hidden sequences.
+        let layer = largest * (gates + h) + window * 2 * h + dropped + read * 2 * h;
         // Where an evaluation's window is larger, a layer's old buffers are freed after the new are there.
         let outgrown = if read > window { window * (gates + h) } else { 0 };
         // The embedding goes through the input product as a table, or its rows are looked up first.
@@ -87,7 +86,7 @@ impl Requirements {
         let (parameters, of_largest) = (counts().sum::<u128>(), counts().max().unwrap_or(0));
         let packed = parameters - v * e + if model.tie_weights { v * h } else { 0 };
         let state = 2 * parameters + l * wide(model.cell.states()) * b * h;
-        let weights = 10 * parameters + 3 * of_largest + packed;
+        let weights = 9 * parameters + 3 * of_largest + packed;
         let bytes = |numbers: u128| u64::try_from(4 * numbers).unwrap_or(u64::MAX);
         Self {
             weights: bytes(weights + weights / 8),
