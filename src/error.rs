@@ -127,6 +127,9 @@ pub enum RunProblem {
         "is in use by another process that trains there: wait for it, or choose another folder"
     )]
     Locked,
+    /// The folder is a checkpoint within a run, not a run's folder.
+    #[error("is a checkpoint within a run: give the run's own folder, or choose another one")]
+    Checkpoint,
     /// In its folder, at the place of a checkpoint or of metrics, stands something else. It is left alone.
     #[error(
         "is in the way of the run and is not chargru's ({why}): move it, or choose another folder"

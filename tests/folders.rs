@@ -100,6 +100,19 @@ fn a_run_with_notes_in_its_checkpoints_keeps_them() {
 }
 
 #[test]
+fn a_checkpoint_is_no_place_for_a_run() {
+    let dir = TestDir::new();
+    dir.train_tiny("run", &[]);
+    let before = tree(&dir.path("run"));
+    for more in [&[][..], &["--overwrite"]] {
+        let run = dir.train_tiny("run/best", more);
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.stderr.contains("best is a checkpoint within a run: give --out"), "{run:?}");
+    }
+    assert_eq!(tree(&dir.path("run")), before);
+}
+
+#[test]
 fn a_preparation_that_fails_leaves_no_folder() {
     let dir = TestDir::new();
     dir.file("short.txt", "abcdefghij".repeat(8));

@@ -33,18 +33,32 @@ pub(super) fn contents(place: &Path) -> Result<Contents> {
     for entry in fs::read_dir(place).map_err(Error::io("read", place))? {
         names.push(entry.map_err(Error::io("read", place))?.file_name());
     }
-    let config = place.join(CONFIG);
-    let is_file = metadata(&config)?.is_some_and(|found| found.is_file());
-    let head =
-        if is_file { head(&config).map_err(Error::io("read", &config))? } else { Vec::new() };
-    if Config::is_one(&head) {
+    let head = config_in(place)?;
+    if head.as_deref().is_some_and(Config::is_one) {
         let others = names.into_iter().filter(|name| !is_of_checkpoint(name));
         return Ok(Contents::Checkpoint(others.collect()));
     }
-    let fragment = is_file && Config::may_become_one(&head);
+    let fragment = head.as_deref().is_some_and(Config::may_become_one);
     match names.iter().find(|name| !fragment || *name != CONFIG) {
         None => Ok(Contents::Fragment),
         Some(name) => Err(foreign(place, format!("it holds {}", Path::new(name).display()))),
+    }
+}
+
+/// Whether `folder` holds a config.json of chargru's.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read.
+pub(super) fn is_checkpoint(folder: &Path) -> Result<bool> {
+    Ok(config_in(folder)?.as_deref().is_some_and(Config::is_one))
+}
+
+/// What config.json holds in a folder, if that is a regular file.
+fn config_in(folder: &Path) -> Result<Option<Vec<u8>>> {
+    let path = folder.join(CONFIG);
+    match metadata(&path)? {
+        Some(found) if found.is_file() => head(&path).map(Some).map_err(Error::io("read", &path)),
+        _ => Ok(None),
     }
 }
 
@@ -92,7 +106,9 @@ pub(super) fn ensure_file_or_nothing(path: &Path) -> Result<()> {
 pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(Error::io("read", path)(error)),
     }
 }

@@ -153,7 +153,7 @@ pub struct TrainingRecord {
     pub loss_sum: f64,
     /// How many those are.
     pub loss_count: u64,
-    /// The save that it belongs to; see [`FINGERPRINT`]. Empty in files of older versions.
+    /// Names the save that it belongs to: that of the files beside it. Empty in files of older versions.
     #[serde(default)]
     pub fingerprint: String,
 }

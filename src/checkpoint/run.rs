@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::checkpoint::atomic::{
     ensure_checkpoint_or_nothing, ensure_no_other_files, existing, recover, remove, replace_metrics,
 };
-use crate::checkpoint::contents::{ensure_metrics, metadata};
+use crate::checkpoint::contents::{ensure_metrics, is_checkpoint, metadata};
 use crate::checkpoint::disk::Disk;
 use crate::checkpoint::format::{CONFIG, Config, Metrics, Snapshot};
 use crate::checkpoint::lock::Lock;
@@ -87,6 +87,7 @@ impl RunFolder {
     }
 
     fn check_contents(root: &Path, policy: IfExists) -> Result<()> {
+        ensure!(!is_checkpoint(root)?, problem(root, RunProblem::Checkpoint));
         let places = ["best", "last"].map(|name| root.join(name));
         places.iter().try_for_each(|place| ensure_checkpoint_or_nothing(place))?;
         ensure_metrics(&root.join(METRICS))?;

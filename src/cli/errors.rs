@@ -61,6 +61,9 @@ fn run_problem(path: &Path, problem: &RunProblem) -> String {
         RunProblem::Locked => format!(
             "another process is training in {run}: wait for it, or choose another folder with --out"
         ),
+        RunProblem::Checkpoint => format!(
+            "{run} is a checkpoint within a run: give --out the run's own folder, or another one"
+        ),
         RunProblem::Foreign { .. } | RunProblem::DiskFull { .. } => {
             format!("{run} {problem} with --out")
         }
