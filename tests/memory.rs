@@ -6,6 +6,7 @@ use std::process::Stdio;
 use crate::support::{TIDE, TestDir};
 
 /// A text of `distinct` distinct characters, each of which comes ten times.
+#[cfg(target_os = "linux")]
 fn large_vocabulary(distinct: u32) -> String {
     let character = |n: u32| char::from_u32(0x4E00 + n * 7 % distinct).expect("a character");
     (0..10 * distinct).map(character).collect()

@@ -189,8 +189,10 @@ mod tests {
 
     use super::*;
 
+    #[cfg(unix)]
     struct FailTo(fn(Operation) -> bool, i32);
 
+    #[cfg(unix)]
     impl Faults for FailTo {
         fn before(&self, operation: Operation, _: &Path) -> io::Result<usize> {
             if self.0(operation) {
