@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// Locked until it is dropped.
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
     /// It was not there before.
     created: bool,
 }
@@ -56,7 +56,7 @@ impl Lock {
             match (locked, Handle::from_path(&path)) {
                 (Ok(locked), Ok(there)) if locked != there => {}
                 (Ok(_), Err(_)) if metadata(&path)?.is_none() => {}
-                _ => return Ok(Self { path, _file: file, created }),
+                _ => return Ok(Self { path, file, created }),
             }
         }
     }
@@ -72,10 +72,14 @@ impl Lock {
         }
     }
 
-    /// Removes the file if this process created it.
-    pub(super) fn remove(&self, disk: &Disk) {
-        if self.created {
-            let _ = disk.remove_file(&self.path);
+    /// Gives the lock up, and removes the file if this process created it.
+    pub(super) fn remove(self, disk: &Disk) {
+        // While it is locked, so that nobody else locks a file that goes. On Windows one that is open
+        // would only go, and its name stay taken, until it is closed.
+        let Self { path, file, created } = self;
+        let _held = Some(file).filter(|_| !cfg!(windows));
+        if created {
+            let _ = disk.remove_file(&path);
         }
     }
 }

@@ -19,11 +19,18 @@ pub(crate) fn read_regular_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         // Else the opening of a pipe waits until someone writes.
         options.custom_flags(libc::O_NONBLOCK);
     }
+    let irregular = || {
+        let message = "it is not a regular file: put its content into one";
+        io::Error::new(ErrorKind::InvalidInput, message)
+    };
+    if cfg!(windows) && path.is_dir() {
+        // There a folder cannot be opened.
+        return Err(irregular());
+    }
     let file = options.open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        let message = "it is not a regular file: put its content into one";
-        return Err(io::Error::new(ErrorKind::InvalidInput, message));
+        return Err(irregular());
     }
     let length = metadata.len();
     let mut bytes = Vec::new();
