@@ -133,14 +133,16 @@ fn places(place: &Path) -> [PathBuf; 3] {
 
 /// The folder that holds the last complete contents of `place`, if there is one.
 pub(super) fn existing(place: &Path) -> Option<PathBuf> {
-    if place.is_dir() {
-        return Some(place.to_path_buf());
-    }
+    // A swap may end after `place` was found missing and before `place.old` is: then `place` is there.
+    const LOOKS: usize = 10;
     let (new, old) = (with_suffix(place, ".new"), with_suffix(place, ".old"));
-    if !old.is_dir() {
-        return None;
-    }
-    Some(if new.is_dir() { new } else { old })
+    (0..LOOKS).find_map(|_| {
+        if place.is_dir() {
+            return Some(place.to_path_buf());
+        }
+        let complete = if new.is_dir() { &new } else { &old };
+        old.is_dir().then(|| complete.clone())
+    })
 }
 
 /// Removes a checkpoint's folder, if it is there. Other files in it move to `heir`; without one they stay

@@ -48,10 +48,12 @@ impl Checkpoint {
         loop {
             let folder = resolve(path)?;
             let watch = Watch::new(&folder);
-            let read = Self::read(folder, device);
+            let read = Self::read(folder.clone(), device);
             // Without a fingerprint, only a folder that stayed in its place is known to be of one save.
             let known = matches!(&read, Ok(checkpoint) if checkpoint.has_fingerprint);
-            if known || attempt >= ATTEMPTS || watch.is_unchanged() {
+            // A folder that was moved aside loses its files one by one while it keeps its number.
+            let stayed = || resolve(path).is_ok_and(|now| now == folder) && watch.is_unchanged();
+            if known || attempt >= ATTEMPTS || stayed() {
                 return read;
             }
             std::thread::sleep(Duration::from_millis(u64::from(attempt.min(10))));
