@@ -35,6 +35,8 @@ pub struct Checkpoint {
 
 /// How often a checkpoint is read that is replaced meanwhile.
 const ATTEMPTS: u32 = 100;
+/// How often one is looked for before it counts as missing.
+const LOOKS: u32 = 20;
 
 impl Checkpoint {
     /// Opens `path`: a run (then its `best`, or `last` if nothing was evaluated yet) or a folder inside it.
@@ -44,9 +46,19 @@ impl Checkpoint {
     /// [`Error::NoCheckpoint`] if nothing is at `path`; [`Error::Io`] for a file that is missing;
     /// [`Error::Checkpoint`] for one that is broken, of another version, or does not fit the others.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
-        let mut attempt = 1;
+        let (mut attempt, mut looks) = (1, LOOKS);
         loop {
-            let folder = resolve(path)?;
+            let folder = match resolve(path) {
+                // It may have been looked at in the middle of a swap.
+                Err(_) if attempt < looks => {
+                    std::thread::sleep(Duration::from_millis(1));
+                    attempt += 1;
+                    continue;
+                }
+                folder => folder?,
+            };
+            // It is there: from now on it is only being replaced.
+            looks = ATTEMPTS;
             let watch = Watch::new(&folder);
             let read = Self::read(folder.clone(), device);
             // Without a fingerprint, only a folder that stayed in its place is known to be of one save.
