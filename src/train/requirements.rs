@@ -194,6 +194,9 @@ fn readable(bytes: u64) -> String {
     }
 }
 
+/// Less than this is not believed: the program itself takes as much.
+const BELIEVED: u64 = 16 << 20;
+
 /// Bytes of memory that this process can still take: what the system has free or can free, and what the
 /// control group of a container leaves. None if the system does not say.
 pub(super) fn available_memory() -> Option<u64> {
@@ -207,7 +210,8 @@ pub(super) fn available_memory() -> Option<u64> {
     let group = system
         .cgroup_limits()
         .map(|group| group.total_memory.saturating_sub(group.rss).saturating_add(group.free_swap));
-    Some(free.min(group.unwrap_or(u64::MAX))).filter(|&free| free > 0)
+    // Wine, for one, says now and then that next to nothing is free.
+    Some(free.min(group.unwrap_or(u64::MAX))).filter(|&free| free >= BELIEVED)
 }
 
 #[cfg(test)]
@@ -275,7 +279,9 @@ mod tests {
     #[test]
     fn this_system_says_what_is_free() {
         if cfg!(any(target_os = "linux", windows, target_os = "macos")) {
-            assert!(available_memory().unwrap() > 1 << 20);
+            // Under Wine it may say nothing.
+            assert!(available_memory().is_none_or(|free| free < 1 << 50));
+            assert!(cfg!(windows) || available_memory().is_some());
         }
     }
 }
