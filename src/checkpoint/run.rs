@@ -82,8 +82,9 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Run`] and [`Error::Io`] as there.
     pub fn check(root: &Path, policy: IfExists) -> Result<()> {
-        Self::check_contents(root, policy)?;
-        Lock::ensure_free(root)
+        // First: what another process is replacing looks like anything.
+        Lock::ensure_free(root)?;
+        Self::check_contents(root, policy)
     }
 
     fn check_contents(root: &Path, policy: IfExists) -> Result<()> {
