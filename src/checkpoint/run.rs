@@ -82,7 +82,11 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Run`] and [`Error::Io`] as there.
     pub fn check(root: &Path, policy: IfExists) -> Result<()> {
-        // First: what another process is replacing looks like anything.
+        let found = Self::check_contents(root, policy);
+        if let Err(Error::Run { problem: RunProblem::Exists, .. }) = found {
+            return found;
+        }
+        // What another process is replacing looks like anything.
         Lock::ensure_free(root)?;
         Self::check_contents(root, policy)
     }
