@@ -133,6 +133,11 @@ impl RunFolder {
         &self.root
     }
 
+    /// Whether it holds a checkpoint of the run.
+    pub fn is_begun(&self) -> bool {
+        self.saved.load(Ordering::Relaxed)
+    }
+
     /// The checkpoint with the lowest validation loss.
     pub fn best(&self) -> PathBuf {
         self.root.join("best")
@@ -240,7 +245,7 @@ impl RunFolder {
 impl Drop for RunFolder {
     /// Without a checkpoint there is no run: what was created for it goes.
     fn drop(&mut self) {
-        if self.saved.load(Ordering::Relaxed) {
+        if self.is_begun() {
             return;
         }
         if let Some(lock) = self.lock.take() {

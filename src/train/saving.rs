@@ -60,7 +60,8 @@ impl Trainer {
     /// Saves the first checkpoint of a new run: if the folder cannot be written, the run fails before it
     /// trains.
     pub(super) fn begin_folder(&mut self) -> Result<()> {
-        if self.step == 0 {
+        // A run that is resumed, also from its first step, has its checkpoints.
+        if self.folder.as_ref().is_some_and(|folder| !folder.is_begun()) {
             self.save_whole(RunFolder::begin)?;
         }
         self.saved_last = Instant::now();

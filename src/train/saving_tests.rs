@@ -81,3 +81,25 @@ fn a_best_that_is_newer_than_last_stays_until_the_run_does_as_well() {
     assert_eq!(resumed(6).1.best_val_loss, best);
     assert!(result(&early) == result(&late));
 }
+
+/// The same where `last` is still that of the begin, as it is in the first seconds of a run.
+#[test]
+fn a_best_stays_when_the_run_is_resumed_from_its_begin() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let (early, late) = (temp.path().join("early"), temp.path().join("late"));
+    let best = begin(Disk::default(), &late, IfExists::Refuse, SEED).expect("a run").best_val_loss;
+    let folder = RunFolder::create(&early, IfExists::Refuse).expect("a folder");
+    let trainer = job(SEED).start(corpus(), &Device::Cpu).expect("a run");
+    trainer.save_in(folder).begin_folder().expect("saved");
+    fs::create_dir(early.join("best")).expect("a folder");
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(late.join("best").join(name), early.join("best").join(name)).expect("a copy");
+    }
+    let folder = RunFolder::resume(&early).expect("a run");
+    let mut run = SavedRun::open(folder, &Device::Cpu).expect("it");
+    run.train.steps = Some(2);
+    let summary = finish(run.resume(corpus()).expect("a trainer")).expect("it ends");
+    assert_eq!(summary.best_val_loss, best);
+    let weights = |root: &Path| file(root.join("best/model.safetensors"));
+    assert!(weights(&early) == weights(&late));
+}
