@@ -8,6 +8,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+
 use crate::checkpoint::atomic::existing;
 use crate::checkpoint::format::{
     CONFIG, Config, TOKENIZER, TRAINING, TRAINING_TENSORS, TrainingRecord, TrainingState, WEIGHTS,
@@ -16,8 +19,6 @@ use crate::checkpoint::read::{file_size, read_tensors, read_text_file};
 use crate::error::{Cause, Error, Result, ensure};
 use crate::model::{ModelConfig, Network, var_map};
 use crate::text::Tokenizer;
-use candle_core::{DType, Device, Tensor};
-use candle_nn::{VarBuilder, VarMap};
 
 /// A checkpoint, read and checked.
 pub struct Checkpoint {
