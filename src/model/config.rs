@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, ensure};
-use crate::fused::Cell;
+use crate::fused::{Cell, Direction};
 
 /// The shape of a network: everything that its weights must agree with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub struct ModelConfig {
     /// The readout uses the embedding table as its weight (then E = H).
     #[serde(default)]
     pub tie_weights: bool,
+    /// A second stack of layers reads the text from right to left, and a character is predicted from both
+    /// sides. (Older programs refuse a configuration that has this field.)
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bidirectional: bool,
 }
 
 /// Name and shape of each tensor of one layer.
@@ -55,6 +59,7 @@ impl Default for ModelConfig {
             // With 0.1 the network overfits the shipped text after twelve epochs.
             dropout: 0.25,
             tie_weights: false,
+            bidirectional: false,
         }
     }
 }
@@ -69,7 +74,7 @@ impl ModelConfig {
     ///
     /// # Errors
     /// [`Error::Setting`] for a size of 0 or beyond the largest, a dropout that is not at least 0 and below
-    /// 1, or tied weights with E ≠ H.
+    /// 1, or tied weights with E ≠ H or in a bidirectional network.
     pub fn validate(&self) -> Result<()> {
         for (name, value, max) in [
             ("vocab", self.vocab, MAX_VOCAB),
@@ -100,29 +105,66 @@ impl ModelConfig {
                 )
             )
         );
+        ensure!(
+            !(self.tie_weights && self.bidirectional),
+            Error::setting(
+                "tie_weights",
+                "`tie_weights` and `bidirectional` exclude each other, as the readout of both sides has rows \
+                 of 2 H numbers and the embedding has not: leave one out"
+            )
+        );
         Ok(())
+    }
+
+    /// The shape of one direction of a bidirectional network: a language model of its own.
+    pub(crate) fn half(&self) -> Self {
+        Self { bidirectional: false, ..self.clone() }
+    }
+
+    /// The directions in which the layers read.
+    fn directions(&self) -> &'static [Direction] {
+        if self.bidirectional {
+            &[Direction::Forward, Direction::Reverse]
+        } else {
+            &[Direction::Forward]
+        }
     }
 
     /// Every parameter's name and shape, sorted by name: the contents of `model.safetensors`.
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
-        let mut all = vec![
-            (EMBEDDING.to_string(), vec![self.vocab, self.embedding]),
-            (READOUT_BIAS.to_string(), vec![self.vocab]),
-        ];
-        if !self.tie_weights {
-            all.push((READOUT_WEIGHT.to_string(), vec![self.vocab, self.hidden]));
+        let mut all = vec![(EMBEDDING.to_string(), vec![self.vocab, self.embedding])];
+        let mut readout = |name: &str, width: usize| {
+            if !self.tie_weights {
+                all.push((format!("{name}.weight"), vec![self.vocab, width]));
+            }
+            all.push((format!("{name}.bias"), vec![self.vocab]));
+        };
+        if self.bidirectional {
+            readout(READOUT, 2 * self.hidden);
+            readout(FORWARD_READOUT, self.hidden);
+            readout(BACKWARD_READOUT, self.hidden);
+        } else {
+            readout(READOUT, self.hidden);
         }
-        all.extend((0..self.layers).flat_map(|layer| self.layer_shapes(layer).into_iter()));
+        for &direction in self.directions() {
+            let layers = (0..self.layers).map(|layer| self.layer_shapes(layer, direction));
+            all.extend(layers.flat_map(LayerShapes::into_iter));
+        }
         all.sort();
         all
     }
 
     /// The parameters of one layer, counted from the lowest: the only place that knows what a layer
     /// reads and what its tensors are called.
-    pub(crate) fn layer_shapes(&self, layer: usize) -> LayerShapes {
+    pub(crate) fn layer_shapes(&self, layer: usize, direction: Direction) -> LayerShapes {
         let input = if layer == 0 { self.embedding } else { self.hidden };
         let rows = self.cell.gates() * self.hidden;
-        let named = |kind: &str, shape: &[usize]| (format!("rnn.{kind}_l{layer}"), shape.to_vec());
+        let suffix = match direction {
+            Direction::Forward => "",
+            Direction::Reverse => "_reverse",
+        };
+        let named =
+            |kind: &str, shape: &[usize]| (format!("rnn.{kind}_l{layer}{suffix}"), shape.to_vec());
         LayerShapes {
             weight_ih: named("weight_ih", &[rows, input]),
             weight_hh: self.cell.has_weight_hh().then(|| named("weight_hh", &[rows, self.hidden])),
@@ -138,5 +180,7 @@ impl ModelConfig {
 }
 
 pub(crate) const EMBEDDING: &str = "embedding.weight";
-pub(crate) const READOUT_WEIGHT: &str = "readout.weight";
-pub(crate) const READOUT_BIAS: &str = "readout.bias";
+/// Of the network, or of both sides of a bidirectional one; then those of its halves alone.
+pub(crate) const READOUT: &str = "readout";
+pub(crate) const FORWARD_READOUT: &str = "forward_readout";
+pub(crate) const BACKWARD_READOUT: &str = "backward_readout";

@@ -2,16 +2,26 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::fused::{self, Cell, Input, Mask, Precision, RecurrentLayer, Window, Workspace};
+use crate::fused::{
+    self, Cell, Direction, Input, Mask, Precision, RecurrentLayer, Workspace,
+};
 use crate::model::config::ModelConfig;
-use crate::model::dropout::Dropout;
+use crate::model::readout::Readout;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
+
+/// A window of text: ids and targets `[T, B]`, which targets count, which steps begin anew.
+pub(super) struct TextWindow<'a> {
+    pub(super) ids: &'a Tensor,
+    pub(super) targets: &'a Tensor,
+    pub(super) scored: Option<&'a Tensor>,
+    pub(super) resets: Option<&'a Tensor>,
+}
 
 /// The buffers that the kernels keep from window to window. Clones share them.
 #[derive(Clone)]
 pub(super) struct Cpu {
-    precision: Precision,
+    pub(super) precision: Precision,
     layers: Vec<Workspace>,
     readout: Workspace,
 }
@@ -29,7 +39,7 @@ impl Cpu {
     /// Hidden sequence [T, B, H] and final state [S, B, H] of layer `index`.
     pub(super) fn layer(
         &self,
-        cell: Cell,
+        (cell, direction): (Cell, Direction),
         weights: &NetworkWeights,
         index: usize,
         input: Input,
@@ -37,6 +47,7 @@ impl Cpu {
         resets: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor)> {
         let layer = RecurrentLayer {
+            direction,
             precision: self.precision,
             workspace: self.layers[index].clone(),
             ..RecurrentLayer::new(cell, weights.layers[index].clone())
@@ -51,46 +62,33 @@ impl Cpu {
         hidden: &Tensor,
         targets: &Tensor,
     ) -> Result<Tensor> {
-        let NetworkWeights { readout_weight, readout_bias, .. } = weights;
-        fused::readout_loss(
-            hidden,
-            readout_weight,
-            readout_bias,
-            targets,
-            self.precision,
-            &self.readout,
-        )
+        let Readout { weight, bias } = &weights.readout;
+        fused::readout_loss(hidden, weight, bias, targets, self.precision, &self.readout)
     }
 
-    /// Loss and gradients of a window.
-    pub(super) fn gradients(
-        &self,
+    /// A window as the kernels take it.
+    pub(super) fn window<'a>(
+        &'a self,
         config: &ModelConfig,
-        weights: &NetworkWeights,
-        (ids, targets): (&Tensor, &Tensor),
-        state: &State,
-        resets: Option<&Tensor>,
-        dropout: Option<Dropout>,
-    ) -> Result<fused::WindowGradients> {
-        let count = ids.elem_count() * config.hidden;
-        let masks: Vec<Mask> = dropout
-            .filter(|dropout| dropout.probability > 0.0)
-            .map(|dropout| {
-                (0..config.layers as u64).map(|layer| dropout.draw(count, layer)).collect()
-            })
-            .unwrap_or_default();
-        let window = Window {
+        direction: Direction,
+        weights: &'a NetworkWeights,
+        window: &TextWindow<'a>,
+        state: &'a State,
+        masks: &'a [Mask],
+    ) -> fused::Window<'a> {
+        fused::Window {
             cell: config.cell,
+            direction,
             precision: self.precision,
             embedding: &weights.embedding,
             layers: weights.layers.iter().zip(&self.layers).collect(),
-            readout: (&weights.readout_weight, &weights.readout_bias, &self.readout),
-            ids,
-            targets,
-            resets,
+            readout: (&weights.readout.weight, &weights.readout.bias, &self.readout),
+            ids: window.ids,
+            targets: window.targets,
+            scored: window.scored,
+            resets: window.resets,
             state: &state.layers,
-            masks: &masks,
-        };
-        window.gradients()
+            masks,
+        }
     }
 }

@@ -40,6 +40,15 @@ impl Dropout {
         }
     }
 
+    /// The masks of `count` values each of some layers, the first of which has `place`; none where nothing
+    /// is zeroed.
+    pub(super) fn masks(&self, count: usize, place: u64, layers: usize) -> Vec<Mask> {
+        if self.probability <= 0.0 {
+            return Vec::new();
+        }
+        (0..layers as u64).map(|layer| self.draw(count, place + layer)).collect()
+    }
+
     /// The mask of `count` values that `place` has in this step.
     pub(super) fn draw(&self, count: usize, place: u64) -> Mask {
         // Sixteen bits decide one value; the scale uses the probability that they give exactly.

@@ -8,20 +8,27 @@
 //! | `init`, `dropout` | initial weights · masks drawn from the seed |
 //! | `reference`, `cpu` | the cells in tensor operations, on any device · the same by `fused` |
 //! | `backend` | which of the two runs |
+//! | `readout` | hidden vectors to scores and their cost, in tensor operations |
 //! | `network` | forward, loss, gradients |
+//! | `bidirectional`, `any` | a network of both directions · either of the two |
 //! | `session` | weights packed for inference, texts read side by side |
 
+mod any;
 mod backend;
+mod bidirectional;
 mod config;
 mod cpu;
 mod dropout;
 mod init;
 mod network;
+mod readout;
 mod reference;
 mod session;
 mod state;
 mod weights;
 
+pub use any::AnyNetwork;
+pub use bidirectional::{BidirectionalNetwork, Right};
 pub use crate::fused::{Cell, Direction, LayerWeights, Precision};
 pub(crate) use config::EMBEDDING;
 pub use config::ModelConfig;
@@ -29,6 +36,7 @@ pub use dropout::Dropout;
 pub(crate) use init::{bound, var_map};
 pub use init::{init, named_vars};
 pub use network::{Gradients, Network};
+pub use readout::Readout;
 pub use reference::sequence as reference_sequence;
 pub use session::{PackedNetwork, Session};
 pub use state::State;

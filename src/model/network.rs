@@ -4,16 +4,14 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, IndexOp, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::fused::{self, Input, Precision};
+use crate::fused::{self, Direction, Input, Mask, Precision};
 use crate::model::backend::Backend;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, READOUT};
+use crate::model::cpu::{Cpu, TextWindow};
 use crate::model::dropout::Dropout;
 use crate::model::reference;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
-
-/// Logits in one block of rows of [`Network::token_nll`]: 1 MB, and the softmax takes three times that.
-const LOGITS_BLOCK: usize = 1 << 18;
 
 /// What a window gives for training.
 pub struct Gradients {
@@ -25,10 +23,11 @@ pub struct Gradients {
     pub state: State,
 }
 
-/// A character-level recurrent network. A clone copies no numbers.
+/// A character-level recurrent network that reads in one direction. A clone copies no numbers.
 #[derive(Clone)]
 pub struct Network {
     config: ModelConfig,
+    direction: Direction,
     weights: NetworkWeights,
     backend: Backend,
 }
@@ -38,11 +37,24 @@ impl Network {
     /// has runs it, in float32.
     ///
     /// # Errors
-    /// A tensor that is missing or has another shape than `config` says.
+    /// A tensor that is missing or has another shape than `config` says, or a bidirectional `config`.
     pub fn new(config: &ModelConfig, vb: VarBuilder) -> Result<Self> {
-        let weights = NetworkWeights::new(config, &vb)?;
+        if config.bidirectional {
+            candle_core::bail!("the configuration is that of a bidirectional network");
+        }
+        Self::of_direction(config, &vb, Direction::Forward, READOUT)
+    }
+
+    /// The layers of one direction, and the readout of this name.
+    pub(super) fn of_direction(
+        config: &ModelConfig,
+        vb: &VarBuilder,
+        direction: Direction,
+        readout: &str,
+    ) -> Result<Self> {
+        let weights = NetworkWeights::new(config, vb, direction, readout)?;
         let backend = Backend::choose(&weights, Precision::F32)?;
-        Ok(Self { config: config.clone(), weights, backend })
+        Ok(Self { config: config.clone(), direction, weights, backend })
     }
 
     /// The same network, its matrix products taken in another precision. Buffers are shared: finish a
@@ -77,10 +89,16 @@ impl Network {
         &self.weights
     }
 
-    /// Reads a window.
+    /// Which way it reads: the backward half of a bidirectional network from the right to the left.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Reads a window, in its direction.
     ///
     /// `ids` [T, B] of u32, `resets` [T, B] of u8 (1: the state entering that step is zero).
-    /// Returns the last layer's hidden sequence [T, B, H], after dropout if given, and the final state.
+    /// Returns the last layer's hidden sequence [T, B, H], after dropout if given, and the final state: that
+    /// of step T - 1, or of step 0 where the network reads backward.
     ///
     /// # Errors
     /// Shapes that do not fit, an id outside V.
@@ -93,21 +111,22 @@ impl Network {
     ) -> Result<(Tensor, State)> {
         let mut hidden: Option<Tensor> = None;
         let mut layers = Vec::with_capacity(self.config.layers);
+        let first_place = self.first_place();
         for (index, weights) in self.weights.layers.iter().enumerate() {
             let input = match &hidden {
                 Some(below) => Input::Sequence(below),
                 None => Input::Embedded { ids, table: &self.weights.embedding },
             };
-            let (cell, state) = (self.config.cell, &state.layers[index]);
+            let (layer, state) = ((self.config.cell, self.direction), &state.layers[index]);
             let (out, last) = match &self.backend {
                 Backend::Reference => {
                     let input = reference::input_sequence(input)?;
-                    reference::sequence(cell, &input, weights, state, resets)?
+                    reference::directed_sequence(layer, &input, weights, state, resets)?
                 }
-                Backend::Cpu(cpu) => cpu.layer(cell, &self.weights, index, input, state, resets)?,
+                Backend::Cpu(cpu) => cpu.layer(layer, &self.weights, index, input, state, resets)?,
             };
             hidden = Some(match dropout {
-                Some(dropout) => dropout.apply(&out, index as u64)?,
+                Some(dropout) => dropout.apply(&out, first_place + index as u64)?,
                 None => out,
             });
             layers.push(last);
@@ -118,27 +137,25 @@ impl Network {
         }
     }
 
+    /// The place of its lowest layer among the dropout masks of a step.
+    fn first_place(&self) -> u64 {
+        match self.direction {
+            Direction::Forward => 0,
+            Direction::Reverse => self.config.layers as u64,
+        }
+    }
+
     /// Scores of the next id: [.., H] to [.., V].
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let mut shape = hidden.dims().to_vec();
-        let rows = hidden.elem_count() / self.config.hidden;
-        if let Some(last) = shape.last_mut() {
-            *last = self.config.vocab;
-        }
-        hidden
-            .reshape((rows, self.config.hidden))?
-            .matmul(&self.weights.readout_weight.t()?)?
-            .broadcast_add(&self.weights.readout_bias)?
-            .reshape(shape)
+        self.weights.readout.logits(hidden)
     }
 
     /// Mean cross-entropy, in nats, of `targets` [T, B] after `hidden` [T, B, H]: a scalar.
     pub fn loss(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        if let Backend::Cpu(cpu) = &self.backend {
-            return cpu.loss(&self.weights, hidden, targets);
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.loss(&self.weights, hidden, targets),
+            Backend::Reference => self.weights.readout.loss(hidden, targets, None),
         }
-        let logits = self.logits(hidden)?.flatten(0, 1)?;
-        candle_nn::loss::cross_entropy(&logits, &targets.flatten_all()?)
     }
 
     /// Loss and gradients of a window for training: what [`Network::forward`], [`Network::loss`] and
@@ -153,9 +170,10 @@ impl Network {
         dropout: Option<Dropout>,
     ) -> Result<Gradients> {
         if let Backend::Cpu(cpu) = &self.backend {
-            let window = (ids, targets);
+            let text = TextWindow { ids, targets, scored: None, resets };
+            let masks = self.masks(ids, dropout);
             let fused::WindowGradients { loss, grads, state } =
-                cpu.gradients(&self.config, &self.weights, window, state, resets, dropout)?;
+                self.window(cpu, &text, state, &masks).gradients()?;
             return Ok(Gradients { loss, grads, state: State { layers: state } });
         }
         let (hidden, state) = self.forward(ids, &state.detach(), resets, dropout)?;
@@ -163,23 +181,27 @@ impl Network {
         Ok(Gradients { loss: loss.to_scalar()?, grads: loss.backward()?, state: state.detach() })
     }
 
+    /// A window as the kernels take it.
+    pub(super) fn window<'a>(
+        &'a self,
+        cpu: &'a Cpu,
+        text: &TextWindow<'a>,
+        state: &'a State,
+        masks: &'a [Mask],
+    ) -> fused::Window<'a> {
+        cpu.window(&self.config, self.direction, &self.weights, text, state, masks)
+    }
+
+    /// The masks of its layers in a step, for a window of `ids` [T, B].
+    pub(super) fn masks(&self, ids: &Tensor, dropout: Option<Dropout>) -> Vec<Mask> {
+        let (count, place) = (ids.elem_count() * self.config.hidden, self.first_place());
+        dropout.map_or_else(Vec::new, |dropout| dropout.masks(count, place, self.config.layers))
+    }
+
     /// Nats of each of `targets` [T, B] after `hidden` [T, B, H], without gradient: [T, B]. The logits are
     /// taken for a block of rows at a time, so that memory does not grow with T·B·V.
     pub fn token_nll(&self, hidden: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let rows = targets.elem_count();
-        let hidden = hidden.detach().reshape((rows, self.config.hidden))?;
-        let flat = targets.flatten_all()?;
-        let block = (LOGITS_BLOCK / self.config.vocab).max(1);
-        let of_block = |first: usize| {
-            let count = block.min(rows - first);
-            let logits = self.logits(&hidden.narrow(0, first, count)?)?;
-            let targets = flat.narrow(0, first, count)?.unsqueeze(1)?;
-            // Without its history, which would keep the block's logits alive.
-            let nats = candle_nn::ops::log_softmax(&logits, 1)?.gather(&targets, 1)?.neg()?;
-            Ok(nats.detach())
-        };
-        let blocks = (0..rows).step_by(block).map(of_block).collect::<Result<Vec<_>>>()?;
-        Tensor::cat(&blocks, 0)?.reshape(targets.dims())
+        self.weights.readout.token_nll(hidden, targets)
     }
 
     /// Scores after the last step of a window: [B, V].

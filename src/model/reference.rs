@@ -4,7 +4,7 @@
 use candle_core::{D, IndexOp, Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
-use crate::fused::{Cell, Input, LayerWeights};
+use crate::fused::{Cell, Direction, Input, LayerWeights};
 
 /// What a layer reads as a sequence [T, B, I], looked up where it is given as ids.
 pub(super) fn input_sequence(input: Input) -> Result<Tensor> {
@@ -15,6 +15,28 @@ pub(super) fn input_sequence(input: Input) -> Result<Tensor> {
             table.index_select(&ids.flatten_all()?, 0)?.reshape((steps, batch, ()))
         }
     }
+}
+
+/// [`sequence`] in a direction: backward from step T - 1 to step 0, which is then that of the final state.
+pub(super) fn directed_sequence(
+    (cell, direction): (Cell, Direction),
+    input: &Tensor,
+    weights: &LayerWeights,
+    state: &Tensor,
+    resets: Option<&Tensor>,
+) -> Result<(Tensor, Tensor)> {
+    if direction == Direction::Forward {
+        return sequence(cell, input, weights, state, resets);
+    }
+    let resets = resets.map(flipped).transpose()?;
+    let (hidden, last) = sequence(cell, &flipped(input)?, weights, state, resets.as_ref())?;
+    Ok((flipped(&hidden)?, last))
+}
+
+/// The steps of `x` [T, ..] from the last to the first.
+fn flipped(x: &Tensor) -> Result<Tensor> {
+    let steps = x.dim(0)? as u32;
+    x.index_select(&Tensor::from_iter((0..steps).rev(), x.device())?, 0)
 }
 
 /// One layer over a window.

@@ -45,8 +45,8 @@ impl Network {
                 self.config().cell,
                 &weights.embedding,
                 &weights.layers.iter().collect::<Vec<_>>(),
-                &weights.readout_weight,
-                &weights.readout_bias,
+                &weights.readout.weight,
+                &weights.readout.bias,
             )?)),
         }))
     }

@@ -3,8 +3,9 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::fused::LayerWeights;
-use crate::model::config::{EMBEDDING, ModelConfig, READOUT_BIAS, READOUT_WEIGHT};
+use crate::fused::{Direction, LayerWeights};
+use crate::model::config::{EMBEDDING, ModelConfig};
+use crate::model::readout::Readout;
 
 /// A network's weights. Tensors are handles: a clone copies no numbers.
 #[derive(Clone, Debug)]
@@ -13,25 +14,31 @@ pub struct NetworkWeights {
     pub embedding: Tensor,
     /// From the lowest to the highest.
     pub layers: Vec<LayerWeights>,
-    /// `[V, H]`; the embedding where the weights are tied
-    pub readout_weight: Tensor,
-    /// `[V]`
-    pub readout_bias: Tensor,
+    /// Its weight is the embedding where the weights are tied.
+    pub readout: Readout,
 }
 
 impl NetworkWeights {
-    /// Takes the weights by name from `vb`.
+    /// Takes the weights of the layers of one direction and of the readout `readout` by name from `vb`.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape than `config` says.
-    pub fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
+    pub(super) fn new(
+        config: &ModelConfig,
+        vb: &VarBuilder,
+        direction: Direction,
+        readout: &str,
+    ) -> Result<Self> {
         let (v, e, h) = (config.vocab, config.embedding, config.hidden);
         let embedding = vb.get((v, e), EMBEDDING)?;
-        let readout_weight =
-            if config.tie_weights { embedding.clone() } else { vb.get((v, h), READOUT_WEIGHT)? };
+        let readout = if config.tie_weights {
+            Readout { weight: embedding.clone(), bias: vb.get(v, &format!("{readout}.bias"))? }
+        } else {
+            Readout::load(vb, readout, v, h)?
+        };
         let get = |(name, shape): (String, Vec<usize>)| vb.get(shape, &name);
         let layer = |index| -> Result<LayerWeights> {
-            let shapes = config.layer_shapes(index);
+            let shapes = config.layer_shapes(index, direction);
             Ok(LayerWeights {
                 weight_ih: get(shapes.weight_ih)?,
                 weight_hh: shapes.weight_hh.map(get).transpose()?,
@@ -41,9 +48,8 @@ impl NetworkWeights {
         };
         Ok(Self {
             layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
-            readout_bias: vb.get(v, READOUT_BIAS)?,
             embedding,
-            readout_weight,
+            readout,
         })
     }
 }

@@ -5,7 +5,9 @@
 //! Here the gradient of a hidden sequence goes from layer to layer in the workspaces, and only the
 //! weights' gradients become tensors. The sums are those of the ops in `autograd`, bit for bit.
 
+mod bidirectional;
 mod network;
 mod stack;
 
+pub use bidirectional::BidirectionalWindow;
 pub use network::{Window, WindowGradients};

@@ -15,6 +15,8 @@ use std::mem::take;
 /// A network, and a window of text for it.
 pub struct Window<'a> {
     pub cell: Cell,
+    /// Which way the layers go through the window.
+    pub direction: Direction,
     pub precision: Precision,
     /// `[V, E]`
     pub embedding: &'a Tensor,
@@ -26,6 +28,8 @@ pub struct Window<'a> {
     pub ids: &'a Tensor,
     /// `[T, B]` of u32
     pub targets: &'a Tensor,
+    /// `[T, B]` of u8: 0 where a target does not count. None if all do.
+    pub scored: Option<&'a Tensor>,
     /// `[T, B]` of u8: the state entering a step is zero where it is not 0.
     pub resets: Option<&'a Tensor>,
     /// One for each layer, `[S, B, H]`.
@@ -52,15 +56,7 @@ impl Window<'_> {
     /// processor does not have.
     pub fn gradients(&self) -> Result<WindowGradients> {
         let level = Level::choose(self.precision)?;
-        let stack = Stack {
-            spec: LayerSpec { cell: self.cell, direction: Direction::Forward, level },
-            embedding: self.embedding,
-            layers: &self.layers,
-            ids: self.ids,
-            resets: self.resets,
-            state: self.state,
-            masks: self.masks,
-        };
+        let stack = self.stack(level);
         let mut runs = stack.forward()?;
         let state = runs.state()?;
 
@@ -68,7 +64,7 @@ impl Window<'_> {
         let (weight, bias, workspace) = self.readout;
         let mut buffers = workspace.begin();
         let mut grad = take(&mut buffers.grad_source);
-        let readout = Readout::new(level, runs.shape(), weight, bias, self.targets)?;
+        let readout = Readout::new(level, runs.shape(), weight, bias, self.targets, self.scored)?;
         let hidden = runs.output();
         let loss = readout.forward(hidden, &mut buffers)?;
         let [of_weight, of_bias] =
@@ -80,5 +76,18 @@ impl Window<'_> {
         workspace.finish(buffers);
         stack.finish(runs);
         Ok(WindowGradients { loss, grads, state })
+    }
+
+    /// The layers.
+    pub(super) fn stack(&self, level: Level) -> Stack<'_> {
+        Stack {
+            spec: LayerSpec { cell: self.cell, direction: self.direction, level },
+            embedding: self.embedding,
+            layers: &self.layers,
+            ids: self.ids,
+            resets: self.resets,
+            state: self.state,
+            masks: self.masks,
+        }
     }
 }
