@@ -74,8 +74,9 @@ impl Config {
     /// files are or when a run ends do not count, so that the same run gives the same bytes anywhere.
     pub(super) fn fingerprint(&self, tokenizer: &[u8]) -> String {
         let Self { model, corpus, progress, .. } = self;
+        let bidirectional = if model.bidirectional { " bidirectional" } else { "" };
         let text = format!(
-            "{} {} {} {} {} {} {} {} {} {}",
+            "{} {} {} {} {} {} {} {} {} {}{bidirectional}",
             model.cell,
             model.vocab,
             model.embedding,

@@ -17,7 +17,7 @@ use crate::checkpoint::format::{
 };
 use crate::checkpoint::read::{file_size, read_tensors, read_text_file};
 use crate::error::{Cause, Error, Result, ensure};
-use crate::model::{ModelConfig, Network, var_map};
+use crate::model::{AnyNetwork, BidirectionalNetwork, ModelConfig, Network, var_map};
 use crate::text::Tokenizer;
 
 /// A checkpoint, read and checked.
@@ -106,13 +106,38 @@ impl Checkpoint {
         Ok(Self { folder, config, tokenizer, weights, fingerprint, has_fingerprint })
     }
 
-    /// The network with these weights.
+    /// The network with these weights; of a bidirectional one the forward half, which is a language model of
+    /// its own.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the device has no memory.
     pub fn network(&self, device: &Device) -> Result<Network> {
+        Ok(self.any_network(device)?.forward_half().clone())
+    }
+
+    /// The bidirectional network with these weights.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a network of one direction; [`Error::Tensor`] if the device has no memory.
+    pub fn bidirectional(&self, device: &Device) -> Result<BidirectionalNetwork> {
+        let network = self.any_network(device)?;
+        network.bidirectional().cloned().ok_or_else(|| {
+            let message = format!(
+                "{} reads from left to right only, and this needs a model that reads both sides: train one \
+                 with `bidirectional`",
+                self.folder.display()
+            );
+            Error::checkpoint(&self.folder, message)
+        })
+    }
+
+    /// The network with these weights, of one direction or of both.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device has no memory.
+    pub fn any_network(&self, device: &Device) -> Result<AnyNetwork> {
         let vb = VarBuilder::from_tensors(self.weights.clone(), DType::F32, device);
-        Ok(Network::new(&self.config.model, vb)?)
+        Ok(AnyNetwork::new(&self.config.model, vb)?)
     }
 
     /// The weights as variables, to be trained.

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::checkpoint::Checkpoint;
 use crate::cli::args::wrong;
 use crate::cli::checkpoint::threads;
-use crate::model::{Network, Precision};
+use crate::model::{AnyNetwork, Network, Precision};
 use crate::train::Trainer;
 
 /// Where a command that reads a model computes.
@@ -58,9 +58,15 @@ impl Target {
         Ok(())
     }
 
-    /// The network of `checkpoint`, its weights fixed.
+    /// The network of `checkpoint`, its weights fixed; of a bidirectional one the forward half.
     pub(crate) fn network(&self, checkpoint: &Checkpoint) -> Result<Network> {
         let network = checkpoint.network(&self.device)?;
+        Ok(if self.reference { network.reference() } else { network })
+    }
+
+    /// The network of `checkpoint`, of one direction or of both, its weights fixed.
+    pub(crate) fn any_network(&self, checkpoint: &Checkpoint) -> Result<AnyNetwork> {
+        let network = checkpoint.any_network(&self.device)?;
         Ok(if self.reference { network.reference() } else { network })
     }
 

@@ -9,10 +9,10 @@ use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::escape;
-use crate::cli::output::{bits, emit, emit_json, grouped};
+use crate::cli::output::{PSEUDO_LIKELIHOOD, bits, emit, emit_json, grouped};
 use crate::cli::text_input::{is_pipe, read_text};
-use crate::data::{DataConfig, Evaluation, Part, READING_WINDOW, part_of_corpus};
-use crate::evaluate::evaluate;
+use crate::data::{DataConfig, Evaluation, Part, READING_MARGIN, READING_WINDOW, part_of_corpus};
+use crate::evaluate::evaluate_any;
 use crate::text::MAX_CORPUS_BYTES;
 
 #[derive(Args)]
@@ -84,14 +84,19 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let name = corpus.name().to_string();
     let tokenizer = &checkpoint.tokenizer;
     let text = part_of_corpus(corpus, record, tokenizer, part)?;
-    let text = Evaluation::new(text, READING_WINDOW)?;
-    let result = evaluate(&target.network(&checkpoint)?, &text, tokenizer)?;
+    let bidirectional = checkpoint.config.model.bidirectional;
+    let text = if bidirectional {
+        Evaluation::bidirectional(text, READING_WINDOW, READING_MARGIN)?
+    } else {
+        Evaluation::new(text, READING_WINDOW)?
+    };
+    let result = evaluate_any(&target.any_network(&checkpoint)?, &text, tokenizer)?;
     let nats = result.nats_per_id();
     if !nats.is_finite() {
         bail!("the model's loss is {nats}: its weights are unusable, train it again");
     }
     if args.json {
-        let object = serde_json::json!({
+        let mut object = serde_json::json!({
             "corpus": name,
             "part": part,
             "ids": result.ids,
@@ -101,10 +106,18 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
             "perplexity": nats.exp(),
             "bits_per_byte": result.bits_per_byte(),
         });
+        if bidirectional {
+            object["measure"] = "pseudo-likelihood".into();
+        }
         return emit_json(&object);
     }
+    let measure = match bidirectional {
+        true => format!("measure             {PSEUDO_LIKELIHOOD}\n"),
+        false => String::new(),
+    };
     emit(&format!(
         "text                {}, {part} part, {} ids\n\
+         {measure}\
          loss                {nats:.4} nats per id\n\
          bits per character  {:.4}\n\
          perplexity          {:.4}\n\

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::checkpoint::Checkpoint;
 use crate::cli::checkpoint;
 use crate::cli::escape;
-use crate::cli::output::{bits, emit, grouped};
+use crate::cli::output::{PSEUDO_LIKELIHOOD, bits, emit, grouped};
 use crate::data::paths::JsonPath;
 
 #[derive(Args)]
@@ -56,10 +56,12 @@ fn as_text(checkpoint: &Checkpoint) -> String {
     line(
         "model",
         format!(
-            "{}, {} layers of {}, embedding {}, vocabulary {} {}{}",
+            "{}{}, {} layers of {}{}, embedding {}, vocabulary {} {}{}",
+            if model.bidirectional { "bidirectional " } else { "" },
             model.cell,
             model.layers,
             model.hidden,
+            if model.bidirectional { " in each direction" } else { "" },
             model.embedding,
             model.vocab,
             corpus.units,
@@ -80,6 +82,9 @@ fn as_text(checkpoint: &Checkpoint) -> String {
     line("", format!("sha256 {}", corpus.sha256));
     line("split", format!("the last {} validates", corpus.val_fraction));
     line("trained", format!("{} steps, {} epochs", progress.step, progress.epoch));
+    if model.bidirectional {
+        line("measure", PSEUDO_LIKELIHOOD.into());
+    }
     for (name, loss) in [
         ("train loss", progress.train_loss),
         ("val loss", progress.val_loss),
@@ -91,10 +96,11 @@ fn as_text(checkpoint: &Checkpoint) -> String {
     }
     line("settings", config.training.to_string());
     line("parameters", format!("{} in all, float32", grouped(model.parameter_count() as u64)));
+    let width = if model.bidirectional { 28 } else { 22 };
     for (name, shape) in model.parameters() {
         let count: usize = shape.iter().product();
         out.push_str(&format!(
-            "  {name:<22}{:<14}{:>12}\n",
+            "  {name:<{width}}{:<14}{:>12}\n",
             format!("{shape:?}"),
             grouped(count as u64)
         ));

@@ -93,6 +93,10 @@ pub(crate) fn grouped(count: u64) -> String {
     out
 }
 
+/// What the loss of a bidirectional model is.
+pub(crate) const PSEUDO_LIKELIHOOD: &str = "pseudo-likelihood: nats per character given both sides; \
+    no measure for a model that reads forward only";
+
 /// Nats as bits.
 pub(crate) fn bits(nats: f64) -> f64 {
     nats / std::f64::consts::LN_2

@@ -80,6 +80,9 @@ pub(crate) struct Settings {
     /// Use the embedding table as the readout's weight
     #[arg(long, help_heading = MODEL)]
     pub tie_weights: bool,
+    /// Read from both sides: for `fill` and `proofread`; the half that reads forward serves `sample`
+    #[arg(long, help_heading = MODEL)]
+    pub bidirectional: bool,
 
     /// Streams of text trained side by side (B)
     #[arg(long, default_value_t = TrainConfig::default().batch, help_heading = TRAINING, value_name = "B")]
@@ -87,6 +90,9 @@ pub(crate) struct Settings {
     /// Characters in one window of truncated backpropagation (T)
     #[arg(long, default_value_t = TrainConfig::default().seq_len, help_heading = TRAINING, value_name = "T")]
     pub seq_len: usize,
+    /// With --bidirectional: characters to the right of a window that are read and not predicted
+    #[arg(long, default_value_t = TrainConfig::default().margin, help_heading = TRAINING, value_name = "M")]
+    pub margin: usize,
     /// End after this many steps
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub steps: Option<u64>,
@@ -199,6 +205,7 @@ impl Settings {
                 layers: self.layers,
                 dropout: self.dropout,
                 tie_weights: self.tie_weights,
+                bidirectional: self.bidirectional,
                 ..ModelConfig::default()
             },
             data: DataConfig {
@@ -215,6 +222,7 @@ impl Settings {
             train: TrainConfig {
                 batch: self.batch,
                 seq_len: self.seq_len,
+                margin: self.margin,
                 steps: self.steps,
                 epochs: self.epochs,
                 time_limit: self.time_limit.map(|time| time.0),

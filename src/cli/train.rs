@@ -13,7 +13,7 @@ use crate::cli::checkpoint;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::escape;
-use crate::cli::output::{Outcome, bits, emit_text, grouped, log};
+use crate::cli::output::{Outcome, PSEUDO_LIKELIHOOD, bits, emit_text, grouped, log};
 use crate::cli::progress::ProgressDisplay;
 use crate::cli::resume;
 use crate::cli::settings::{Settings, Time};
@@ -136,6 +136,7 @@ fn refuse_other_shape(job: &Job, given: &BTreeSet<String>, checkpoint: &Checkpoi
         ("embedding", asked.embedding != has.embedding),
         ("layers", asked.layers != has.layers),
         ("tie_weights", asked.tie_weights != has.tie_weights),
+        ("bidirectional", asked.bidirectional != has.bidirectional),
         ("units", job.data.vocabulary.units != units),
     ] {
         if differs && given.contains(id) {
@@ -151,7 +152,7 @@ fn refuse_other_shape(job: &Job, given: &BTreeSet<String>, checkpoint: &Checkpoi
 
 fn describe(trainer: &Trainer) {
     let (data, config) = (trainer.data(), trainer.config());
-    let model = trainer.network().config();
+    let model = trainer.model();
     for note in &data.notes {
         log!("note    {}", escape::field(&with_flags(note)));
     }
@@ -164,7 +165,8 @@ fn describe(trainer: &Trainer) {
         grouped(data.validation_ids as u64),
     );
     log!(
-        "model   {}, {} layers of {}, {} parameters",
+        "model   {}{}, {} layers of {}, {} parameters",
+        if model.bidirectional { "bidirectional " } else { "" },
         model.cell,
         model.layers,
         model.hidden,
@@ -185,6 +187,9 @@ fn describe(trainer: &Trainer) {
         config.batch,
         config.seq_len
     );
+    if model.bidirectional {
+        log!("loss    {PSEUDO_LIKELIHOOD}");
+    }
     let needs = trainer.requirements();
     log!(
         "needs   {} MB of memory, {} MB of disk",
@@ -244,8 +249,13 @@ fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
         StopReason::Patience => "no better for a while",
         StopReason::Finished | StopReason::Stopped => "done",
     };
+    let (what, given) = match trainer.model().bidirectional {
+        true => ("pseudo-likelihood", " given both sides"),
+        false => ("loss", ""),
+    };
     let loss = summary.best_val_loss.map_or_else(String::new, |loss| {
-        format!(", best validation loss {loss:.4} nats ({:.4} bits) per character", bits(loss))
+        let bits = bits(loss);
+        format!(", best validation {what} {loss:.4} nats ({bits:.4} bits) per character{given}")
     });
     log!(
         "{why} after {} steps in {}{loss}",

@@ -1,10 +1,11 @@
 //! The loss of a whole text, cut into windows that predict every target once.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, bail};
 
 use crate::data::{Carry, Evaluation};
 use crate::error::Result;
-use crate::model::{Network, State};
+use crate::evaluate::right::right_of;
+use crate::model::{AnyNetwork, BidirectionalNetwork, Network, Right, State};
 use crate::text::Tokenizer;
 
 /// How well a network predicted a text.
@@ -35,29 +36,77 @@ impl EvalResult {
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) if candle fails.
 pub fn evaluate(network: &Network, text: &Evaluation, tokenizer: &Tokenizer) -> Result<EvalResult> {
-    let device = network.device();
-    let mut state = State::zeros(network.config(), 1, device)?;
+    run(network, text, tokenizer, |ids, targets, state, resets, _| {
+        let (hidden, next) = network.forward(ids, state, resets, None)?;
+        Ok((network.token_nll(&hidden, targets)?, next))
+    })
+}
+
+/// Predicts every target of `text`, made for a bidirectional network, once from both sides: the
+/// pseudo-likelihood, which no likelihood can be compared with.
+///
+/// # Errors
+/// [`Error::Tensor`](crate::Error::Tensor) if candle fails, or for a text that was made for a network of
+/// one direction.
+pub fn evaluate_bidirectional(
+    network: &BidirectionalNetwork,
+    text: &Evaluation,
+    tokenizer: &Tokenizer,
+) -> Result<EvalResult> {
+    run(network.forward_half(), text, tokenizer, |ids, targets, state, resets, right| {
+        let Some(right) = right else { bail!("the windows have nothing from the right") };
+        let (hidden, next) = network.forward(ids, state, resets, right)?;
+        Ok((network.token_nll(&hidden, targets)?, next))
+    })
+}
+
+/// [`evaluate`] or [`evaluate_bidirectional`].
+///
+/// # Errors
+/// Those of the two.
+pub fn evaluate_any(
+    network: &AnyNetwork,
+    text: &Evaluation,
+    tokenizer: &Tokenizer,
+) -> Result<EvalResult> {
+    match network {
+        AnyNetwork::Forward(network) => evaluate(network, text, tokenizer),
+        AnyNetwork::Bidirectional(network) => evaluate_bidirectional(network, text, tokenizer),
+    }
+}
+
+/// Reads the windows of `text`. `read` is given ids and targets [T, B], the state that enters, resets, and
+/// what stands to the right; it returns the nats of each target [T, B] and the state after the window.
+fn run(
+    forward: &Network,
+    text: &Evaluation,
+    tokenizer: &Tokenizer,
+    read: impl Fn(
+        &Tensor,
+        &Tensor,
+        &State,
+        Option<&Tensor>,
+        Option<&Right>,
+    ) -> candle_core::Result<(Tensor, State)>,
+) -> Result<EvalResult> {
+    let (config, device) = (forward.config(), forward.device());
+    let mut state = State::zeros(config, 1, device)?;
     let mut result = EvalResult { nats: 0.0, ids: 0, bytes: 0 };
     for window in text.windows() {
         state = match window.carry {
-            Carry::Zero => State::zeros(network.config(), window.b, device)?,
+            Carry::Zero => State::zeros(config, window.b, device)?,
             Carry::Continue => state,
             Carry::ContinueLastRow => state.last_row()?,
         };
         let shape = (window.t, window.b);
         let ids = Tensor::from_vec(window.inputs, shape, device)?;
         let targets = Tensor::from_slice(&window.targets, shape, device)?;
-        let resets = match window.resets {
-            Some(resets) => Some(Tensor::from_vec(resets, shape, device)?),
-            None => None,
-        };
-        let (hidden, next) = network.forward(&ids, &state, resets.as_ref(), None)?;
+        let resets = window.resets.map(|resets| Tensor::from_vec(resets, shape, device));
+        let right = window.right.map(|right| right_of(right, shape, device));
+        let (resets, right) = (resets.transpose()?, right.transpose()?);
+        let (nats, next) = read(&ids, &targets, &state, resets.as_ref(), right.as_ref())?;
         state = next.detach();
-        let nats: Vec<f32> = network
-            .token_nll(&hidden.detach(), &targets)?
-            .to_dtype(DType::F32)?
-            .flatten_all()?
-            .to_vec1()?;
+        let nats: Vec<f32> = nats.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         for (at, (nats, id)) in nats.iter().zip(&window.targets).enumerate() {
             if window.weights.as_ref().is_none_or(|weights| weights[at] == 1) {
                 result.nats += f64::from(*nats);

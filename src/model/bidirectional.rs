@@ -132,7 +132,7 @@ impl BidirectionalNetwork {
 
     /// The state that enters the backward stack's window of the shape of `ids` from the right.
     fn entering(&self, ids: &Tensor, right: &Right) -> Result<State> {
-        let zero = State::zeros(&self.backward.config().clone(), ids.dim(1)?, self.device())?;
+        let zero = State::zeros(self.backward.config(), ids.dim(1)?, self.device())?;
         match &right.margin {
             Some(margin) => {
                 let resets = right.margin_resets.as_ref();

@@ -2,9 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::fused::{
-    self, Cell, Direction, Input, Mask, Precision, RecurrentLayer, Workspace,
-};
+use crate::fused::{self, Cell, Direction, Input, Mask, Precision, RecurrentLayer, Workspace};
 use crate::model::config::ModelConfig;
 use crate::model::readout::Readout;
 use crate::model::state::State;

@@ -6,11 +6,12 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
-use crate::model::config::{EMBEDDING, ModelConfig};
+use crate::model::config::{EMBEDDING, ModelConfig, READOUT};
 
 /// A `VarMap` with every parameter of `config`, float32 on `device`.
 ///
-/// Recurrent and readout weights are uniform in ±1/√H, as in PyTorch's `nn.GRU` and `nn.Linear`. The
+/// Recurrent and readout weights are uniform in ±1/√H, as in PyTorch's `nn.GRU` and `nn.Linear` (the readout of
+/// both sides in ±1/√2H). The
 /// embedding is uniform in ±√(3/E), so that its values have the variance 1/E and the input of the first
 /// layer has about the length 1. Tensors are drawn in order of name: the same seed gives the same weights.
 ///
@@ -33,7 +34,12 @@ pub(crate) fn bound(name: &str, config: &ModelConfig) -> f32 {
     if name == EMBEDDING {
         (3.0 / config.embedding as f32).sqrt()
     } else {
-        1.0 / (config.hidden as f32).sqrt()
+        let width = if name.starts_with(READOUT) && config.bidirectional {
+            2 * config.hidden
+        } else {
+            config.hidden
+        };
+        1.0 / (width as f32).sqrt()
     }
 }
 

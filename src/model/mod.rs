@@ -27,9 +27,9 @@ mod session;
 mod state;
 mod weights;
 
+pub use crate::fused::{Cell, Direction, LayerWeights, Precision};
 pub use any::AnyNetwork;
 pub use bidirectional::{BidirectionalNetwork, Right};
-pub use crate::fused::{Cell, Direction, LayerWeights, Precision};
 pub(crate) use config::EMBEDDING;
 pub use config::ModelConfig;
 pub use dropout::Dropout;

@@ -123,7 +123,9 @@ impl Network {
                     let input = reference::input_sequence(input)?;
                     reference::directed_sequence(layer, &input, weights, state, resets)?
                 }
-                Backend::Cpu(cpu) => cpu.layer(layer, &self.weights, index, input, state, resets)?,
+                Backend::Cpu(cpu) => {
+                    cpu.layer(layer, &self.weights, index, input, state, resets)?
+                }
             };
             hidden = Some(match dropout {
                 Some(dropout) => dropout.apply(&out, first_place + index as u64)?,

@@ -18,6 +18,10 @@ pub struct TrainConfig {
     pub batch: usize,
     /// T: characters in one truncated-BPTT window.
     pub seq_len: usize,
+    /// M: characters to the right of a window that a bidirectional network reads first and does not
+    /// predict. Other networks have no use for it.
+    #[serde(default = "usual_margin", skip_serializing_if = "is_usual_margin")]
+    pub margin: usize,
     /// Steps after which the run ends.
     pub steps: Option<u64>,
     /// Epochs after which the run ends.
@@ -53,6 +57,7 @@ impl Default for TrainConfig {
             batch: 32,
             // Two to three lines of verse: gradients reach back that far.
             seq_len: 128,
+            margin: usual_margin(),
             steps: None,
             epochs: None,
             time_limit: None,
@@ -69,6 +74,15 @@ impl Default for TrainConfig {
             precision: Precision::default(),
         }
     }
+}
+
+/// The loss of a trained network does not fall any further with more.
+const fn usual_margin() -> usize {
+    32
+}
+
+fn is_usual_margin(margin: &usize) -> bool {
+    *margin == usual_margin()
 }
 
 impl TrainConfig {
@@ -90,6 +104,10 @@ impl TrainConfig {
         ensure!(
             (1..=1 << 20).contains(&self.seq_len),
             Error::out_of_range("seq_len", self.seq_len, "give a number from 1 to 1048576")
+        );
+        ensure!(
+            self.margin <= 65536,
+            Error::out_of_range("margin", self.margin, "give a number from 0 to 65536")
         );
         for (name, value) in [
             ("steps", self.steps),

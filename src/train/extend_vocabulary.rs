@@ -34,7 +34,7 @@ pub(super) fn extend_vocabulary(
             let known = old.get(&name).ok_or_else(|| {
                 Error::checkpoint(&checkpoint.folder, format!("the checkpoint lacks {name}"))
             })?;
-            let per_id = name == EMBEDDING || name.starts_with("readout.");
+            let per_id = name == EMBEDDING || name.contains("readout.");
             let tensor = if per_id {
                 let bound = bound(&name, &model);
                 grown(known, &old_ids, |lowest| {

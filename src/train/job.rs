@@ -63,7 +63,8 @@ impl Job {
     /// into memory; [`Error::Text`] for a text that is too short or has nothing to learn.
     pub fn start(&self, corpus: Corpus, device: &Device) -> Result<Trainer> {
         self.validate()?;
-        let (data, train) = TrainingData::prepare(corpus, &self.data, None, &self.train)?;
+        let (data, train) =
+            TrainingData::prepare(corpus, &self.data, None, &self.train, self.model.bidirectional)?;
         let model = ModelConfig { vocab: data.tokenizer.vocab_size(), ..self.model.clone() };
         Requirements::check(&model, &train, &data, device)?;
         let weights = init(&model, &mut generator(train.seed), device)?;
@@ -96,8 +97,13 @@ impl Job {
         };
         model.dropout = self.model.dropout;
         let (config, note) = self.split_as(&checkpoint.config.corpus, &corpus);
-        let (mut data, train) =
-            TrainingData::prepare(corpus, &config, Some(tokenizer), &self.train)?;
+        let (mut data, train) = TrainingData::prepare(
+            corpus,
+            &config,
+            Some(tokenizer),
+            &self.train,
+            model.bidirectional,
+        )?;
         data.notes.extend(note);
         Requirements::check(&model, &train, &data, device)?;
         Trainer::new(&model, &weights, data, train, device)

@@ -1,6 +1,8 @@
 //! Makes a text ready to train on: vocabulary, split, windows.
 
-use crate::data::{Batches, CorpusRecord, DataConfig, EncodedText, Evaluation, READING_WINDOW};
+use crate::data::{
+    Batches, CorpusRecord, DataConfig, EncodedText, Evaluation, READING_MARGIN, READING_WINDOW,
+};
 use crate::error::{Error, Result, ensure};
 use crate::text::{Corpus, Documents, Tokenizer};
 use crate::train::config::TrainConfig;
@@ -34,7 +36,8 @@ pub(super) struct DataSizes {
 }
 
 impl TrainingData {
-    /// Encodes the text with `tokenizer`, or with a vocabulary built from it. Also returns the settings, with
+    /// Encodes the text with `tokenizer`, or with a vocabulary built from it. With a `margin` its windows are
+    /// those of a bidirectional network. Also returns the settings, with
     /// `batch` lowered to the rows that the text can fill.
     ///
     /// # Errors
@@ -46,6 +49,7 @@ impl TrainingData {
         config: &DataConfig,
         tokenizer: Option<Tokenizer>,
         train: &TrainConfig,
+        bidirectional: bool,
     ) -> Result<(Self, TrainConfig)> {
         let mut notes = Vec::new();
         let tokenizer = match tokenizer {
@@ -76,7 +80,19 @@ impl TrainingData {
         let record = config.record(&corpus, tokenizer.units())?;
         let encoded = EncodedText::new(corpus, &tokenizer, documents)?;
         let (text, validation) = encoded.split(record.val_fraction, record.split_seed)?;
-        let batches = Batches::new(&text, train.batch, train.seq_len, train.seed)?;
+        let TrainConfig { batch, seq_len, margin, seed, .. } = *train;
+        let batches = if bidirectional {
+            Batches::bidirectional(&text, batch, seq_len, margin, seed)?
+        } else {
+            Batches::new(&text, batch, seq_len, seed)?
+        };
+        let windows = |text| {
+            if bidirectional {
+                Evaluation::bidirectional(text, READING_WINDOW, READING_MARGIN)
+            } else {
+                Evaluation::new(text, READING_WINDOW)
+            }
+        };
         let mut train = train.clone();
         if batches.batch() < train.batch {
             notes.push(format!(
@@ -91,7 +107,7 @@ impl TrainingData {
             batches,
             train_ids: text.len(),
             validation_ids: validation.as_ref().map_or(0, EncodedText::len),
-            validation: validation.map(|text| Evaluation::new(text, READING_WINDOW)).transpose()?,
+            validation: validation.map(windows).transpose()?,
             tokenizer,
             record,
             notes,

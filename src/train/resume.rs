@@ -82,7 +82,13 @@ impl SavedRun {
         ensure!(record.is_cut_as(&corpus), problem(RunProblem::OtherFiles));
         let weights = checkpoint.var_map()?;
         let tokenizer = checkpoint.tokenizer.clone();
-        let (data, train) = TrainingData::prepare(corpus, &data, Some(tokenizer), &train)?;
+        let (data, train) = TrainingData::prepare(
+            corpus,
+            &data,
+            Some(tokenizer),
+            &train,
+            checkpoint.config.model.bidirectional,
+        )?;
         Requirements::check(&checkpoint.config.model, &train, &data, &device)?;
         let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &device)?;
         trainer.restore(state).map_err(|cause| not_resumable(folder.root(), cause))?;

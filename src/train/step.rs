@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use candle_nn::Optimizer;
 
 use crate::error::{Error, Result, ensure};
+use crate::evaluate::right_of;
 use crate::model::{Dropout, Gradients, State};
 use crate::train::events::StepReport;
 use crate::train::trainer::Trainer;
@@ -23,17 +24,17 @@ impl Trainer {
         }
         let ids = Tensor::from_vec(batch.inputs, shape, &device)?;
         let targets = Tensor::from_vec(batch.targets, shape, &device)?;
-        let resets = match batch.resets {
-            Some(resets) => Some(Tensor::from_vec(resets, shape, &device)?),
-            None => None,
-        };
+        let resets = batch.resets.map(|resets| Tensor::from_vec(resets, shape, &device));
+        let right = batch.right.map(|right| right_of(right, shape, &device));
+        let (resets, right) = (resets.transpose()?, right.transpose()?);
+        let (resets, right) = (resets.as_ref(), right.as_ref());
         let dropout = (self.model.dropout > 0.0).then_some(Dropout {
             probability: self.model.dropout,
             seed: self.config.seed,
             step: self.step,
         });
         let Gradients { loss, grads, state } =
-            self.network.gradients(&ids, &targets, &self.state, resets.as_ref(), dropout)?;
+            self.network.gradients((&ids, &targets), &self.state, resets, right, dropout)?;
         let nats = f64::from(loss);
         self.ensure_finite("loss", nats)?;
         let norm = self.optimizer.gradient_norm(&grads)?;

@@ -11,7 +11,7 @@ use candle_nn::{Optimizer, VarBuilder, VarMap};
 use crate::checkpoint::{Progress, RunFolder, TrainingState};
 use crate::data::ensure_countable;
 use crate::error::{Error, Result, ensure};
-use crate::model::{ModelConfig, Network, State, named_vars};
+use crate::model::{AnyNetwork, BidirectionalNetwork, ModelConfig, Network, State, named_vars};
 use crate::runtime::Rounds;
 use crate::train::adamw::{AdamW, AdamWConfig};
 use crate::train::config::TrainConfig;
@@ -36,7 +36,7 @@ pub(super) struct Losses {
 
 /// A training run.
 pub struct Trainer {
-    pub(super) network: Network,
+    pub(super) network: AnyNetwork,
     pub(super) vars: Vec<(String, Var)>,
     pub(super) optimizer: AdamW,
     pub(super) data: TrainingData,
@@ -92,7 +92,7 @@ impl Trainer {
             ))
         );
         let vb = VarBuilder::from_varmap(weights, candle_core::DType::F32, device);
-        let network = Network::new(model, vb)?.with_precision(config.precision)?;
+        let network = AnyNetwork::new(model, vb)?.with_precision(config.precision)?;
         let vars = named_vars(weights)?;
         let optimizer = AdamW::named(
             vars.clone(),
@@ -206,9 +206,19 @@ impl Trainer {
         self.losses = Losses { train: progress.train_loss, val: progress.val_loss };
     }
 
-    /// The network as it is now.
+    /// The network as it is now; of a bidirectional one the forward half.
     pub fn network(&self) -> &Network {
-        &self.network
+        self.network.forward_half()
+    }
+
+    /// The network as it is now, if it is bidirectional.
+    pub fn bidirectional(&self) -> Option<&BidirectionalNetwork> {
+        self.network.bidirectional()
+    }
+
+    /// The shape of the network.
+    pub fn model(&self) -> &ModelConfig {
+        &self.model
     }
 
     /// The text, encoded and split.
@@ -278,7 +288,7 @@ impl Trainer {
             if !stopped
                 && self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every))
             {
-                let (network, tokenizer) = (&self.network, &self.data.tokenizer);
+                let (network, tokenizer) = (self.network.forward_half(), &self.data.tokenizer);
                 stopped |=
                     observe(Event::SampleDue { step: self.step, network, tokenizer }).is_break();
             }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::checkpoint::Metrics;
 use crate::error::Result;
-use crate::evaluate::evaluate;
+use crate::evaluate::evaluate_any;
 use crate::model::Precision;
 use crate::train::events::Event;
 use crate::train::trainer::{Losses, Trainer};
@@ -21,7 +21,7 @@ impl Trainer {
         let network = self.network.with_precision(Precision::F32)?;
         let tokenizer = &self.data.tokenizer;
         let result = match &self.data.validation {
-            Some(text) => Some(self.rounds.run_other(|| evaluate(&network, text, tokenizer))?),
+            Some(text) => Some(self.rounds.run_other(|| evaluate_any(&network, text, tokenizer))?),
             None => None,
         };
         let val_loss = result.map(|result| result.nats_per_id());

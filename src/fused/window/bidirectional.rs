@@ -43,12 +43,10 @@ impl BidirectionalWindow<'_> {
         let mut grads = GradStore::default();
         let (weight, bias, workspace) = self.readout;
         let mut buffers = workspace.begin();
-        let (mut joined, mut of_both) =
-            (take(&mut buffers.hidden), take(&mut buffers.grad_source));
+        let (mut joined, mut of_both) = (take(&mut buffers.hidden), take(&mut buffers.grad_source));
         let hidden = joined.resized(2 * t * b * h);
         join([runs[0].output(), runs[1].output()], h, hidden);
-        let readout =
-            Readout::new(level, [t, b, 2 * h], weight, bias, self.targets, self.scored)?;
+        let readout = Readout::new(level, [t, b, 2 * h], weight, bias, self.targets, self.scored)?;
         let loss = readout.forward(hidden, &mut buffers)?;
         let grad = of_both.resized(hidden.len());
         let [of_weight, of_bias] = readout.backward(hidden, 1.0, grad, &mut buffers)?;
@@ -61,8 +59,7 @@ impl BidirectionalWindow<'_> {
             let (weight, bias, workspace) = window.readout;
             let mut own = workspace.begin();
             let mut grad = take(&mut own.grad_source);
-            let readout =
-                Readout::new(level, shape, weight, bias, window.targets, window.scored)?;
+            let readout = Readout::new(level, shape, weight, bias, window.targets, window.scored)?;
             let hidden = runs.output();
             readout.forward(hidden, &mut own)?;
             let of_hidden = grad.resized(hidden.len());
