@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::batch::Batch;
 use crate::data::documents::DocumentSet;
 use crate::data::random;
+use crate::data::right_context::{Unfinished, ensure_margin};
 use crate::error::{Error, Result, ensure};
 
 /// Most predictions in one window. A few documents fill a window of any size, so that a mistyped
@@ -19,6 +20,8 @@ pub struct PackedDocuments {
     set: DocumentSet,
     batch: usize,
     seq_len: usize,
+    /// M of a network that reads from both sides. None for one direction.
+    margin: Option<usize>,
     seed: u64,
     /// Predictions of all documents once.
     predictions: u64,
@@ -54,6 +57,32 @@ impl PackedDocuments {
     /// [`Error::Setting`] for a batch or a window of 0, or a product of the two that is too large;
     /// [`Error::Text`] for no document.
     pub fn new(set: DocumentSet, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
+        Self::build(set, batch, seq_len, None, seed)
+    }
+
+    /// For a network that reads from both sides: each window has a
+    /// [`RightContext`](crate::data::RightContext) of up to `margin` ids more of the documents that go on
+    /// after it. The ends of documents are targets, but not scored from both sides.
+    ///
+    /// # Errors
+    /// Those of [`PackedDocuments::new`]; [`Error::Setting`] for too large a margin.
+    pub fn bidirectional(
+        set: DocumentSet,
+        batch: usize,
+        seq_len: usize,
+        margin: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        Self::build(set, batch, seq_len, Some(margin), seed)
+    }
+
+    fn build(
+        set: DocumentSet,
+        batch: usize,
+        seq_len: usize,
+        margin: Option<usize>,
+        seed: u64,
+    ) -> Result<Self> {
         ensure!(batch > 0, Error::setting("batch", "`batch` is 0 but must be at least 1"));
         ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
         ensure!(
@@ -66,6 +95,9 @@ impl PackedDocuments {
                 )
             )
         );
+        if let Some(margin) = margin {
+            ensure_margin(batch, seq_len, margin)?;
+        }
         ensure!(
             !set.is_empty(),
             Error::Text("there are 0 documents to train on: give more text".into())
@@ -75,6 +107,7 @@ impl PackedDocuments {
             set,
             batch,
             seq_len,
+            margin,
             seed,
             queue: Vec::new(),
             cursor: DocumentCursor {
@@ -165,6 +198,9 @@ impl PackedDocuments {
         let mut inputs = vec![0; t * b];
         let mut targets = vec![0; t * b];
         let mut resets = vec![0; t * b];
+        let mut right = self
+            .margin
+            .map(|m| (Unfinished::new(self.set.end_of_document(), t, m, b), vec![1; t * b]));
         let mut at = 0;
         for _ in 0..t {
             for row in 0..b {
@@ -173,6 +209,10 @@ impl PackedDocuments {
                 inputs[at] = step.input;
                 targets[at] = step.target;
                 resets[at] = u8::from(step.begins);
+                if let Some((context, scored)) = &mut right {
+                    context.read(at, &self.set, document, position);
+                    scored[at] = u8::from(!step.ends);
+                }
                 self.cursor.rows[row] = if step.ends {
                     self.next_document()
                 } else {
@@ -181,9 +221,15 @@ impl PackedDocuments {
                 at += 1;
             }
         }
+        let right = right.map(|(mut context, scored)| {
+            for (row, &PackedRow { document, position }) in self.cursor.rows.iter().enumerate() {
+                context.read_margin(row, &self.set, document, position);
+            }
+            context.finish(scored.contains(&0).then_some(scored))
+        });
         let windows = self.cursor.windows;
         self.cursor.windows += 1;
-        Batch { inputs, targets, resets: Some(resets), t, b, fresh_state: windows == 0 }
+        Batch { inputs, targets, resets: Some(resets), t, b, fresh_state: windows == 0, right }
     }
 }
 
