@@ -1,5 +1,7 @@
 //! The window of ids that one training step reads.
 
+use crate::data::right_context::RightContext;
+
 /// One step's window of B rows (streams of a text, or packed documents), all `[T, B]` time-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -15,4 +17,6 @@ pub struct Batch {
     pub b: usize,
     /// The state that enters this window must be zero in every row.
     pub fresh_state: bool,
+    /// What stands on the right, for a network that reads from both sides. None for one direction.
+    pub right: Option<RightContext>,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::batch::Batch;
 use crate::data::encoded::EncodedText;
 use crate::data::packed_documents::{DocumentCursor, PackedDocuments};
-use crate::data::streams::{StreamCursor, Streams, fitting_batch};
+use crate::data::streams::{StreamCursor, Streams, fitting};
 use crate::error::{Error, Result, ensure};
 
 /// The batches of a training run. The same text, B, T and seed give the same batches on every machine.
@@ -48,12 +48,39 @@ impl Batches {
     pub fn new(text: &EncodedText, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
         Ok(match text {
             EncodedText::Stream(ids) => {
-                let batch = fitting_batch(ids.len(), batch, seq_len)?;
+                let batch = fitting(ids.len(), batch, seq_len, None)?;
                 Self::Streams(Streams::new(ids.clone(), batch, seq_len, seed)?)
             }
             EncodedText::Documents(set) => {
                 let batch = batch.min(set.len());
                 Self::Documents(PackedDocuments::new(set.clone(), batch, seq_len, seed)?)
+            }
+        })
+    }
+
+    /// As [`Batches::new`], for a network that reads from both sides: every window has a
+    /// [`RightContext`](crate::data::RightContext) with a margin of `margin` ids.
+    ///
+    /// # Errors
+    /// Those of [`Batches::new`], but one text needs T + 2 characters; [`Error::Setting`] for too large a
+    /// margin.
+    pub fn bidirectional(
+        text: &EncodedText,
+        batch: usize,
+        seq_len: usize,
+        margin: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        Ok(match text {
+            EncodedText::Stream(ids) => {
+                let batch = fitting(ids.len(), batch, seq_len, Some(margin))?;
+                let ids = ids.clone();
+                Self::Streams(Streams::bidirectional(ids, batch, seq_len, margin, seed)?)
+            }
+            EncodedText::Documents(set) => {
+                let batch = batch.min(set.len());
+                let set = set.clone();
+                Self::Documents(PackedDocuments::bidirectional(set, batch, seq_len, margin, seed)?)
             }
         })
     }

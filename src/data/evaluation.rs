@@ -2,7 +2,8 @@
 
 use crate::data::documents::DocumentSet;
 use crate::data::encoded::EncodedText;
-use crate::data::ids::IdSlice;
+use crate::data::ids::{IdSlice, Place};
+use crate::data::right_context::{RightContext, Unfinished, ensure_margin};
 use crate::error::{Error, Result, ensure};
 
 /// T of the windows in which a text is evaluated. A longer window is not faster and takes more memory.
@@ -26,9 +27,10 @@ pub struct EvaluationWindow {
     pub inputs: Vec<u32>,
     /// The id after each input.
     pub targets: Vec<u32>,
-    /// 1 where a document begins: the state that enters the time step must be zero. None for one text.
+    /// 1 where a document begins: the state that enters the time step must be zero. None: nowhere.
     pub resets: Option<Vec<u8>>,
-    /// 0 where a row has no document left, so that its target does not count. None if all count.
+    /// 0 where a target does not count: where a row has no document left and, when both sides are read, in
+    /// a left margin and at the end of a document. None if all count.
     pub weights: Option<Vec<u8>>,
     /// T
     pub t: usize,
@@ -36,6 +38,8 @@ pub struct EvaluationWindow {
     pub b: usize,
     /// Which state enters.
     pub carry: Carry,
+    /// What stands on the right, for a network that reads from both sides. None for one direction.
+    pub right: Option<RightContext>,
 }
 
 /// The windows of a text. The rows depend on the text alone, not on the settings of a training, so that
@@ -43,14 +47,17 @@ pub struct EvaluationWindow {
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     seq_len: usize,
+    /// M of a network that reads from both sides. None for one direction.
+    margin: Option<usize>,
     predictions: usize,
     rows: RowPlan,
 }
 
 #[derive(Clone, Debug)]
 enum RowPlan {
-    /// `batch` streams of `steps` predictions each. The predictions left over continue the last one.
-    Streams { ids: IdSlice, batch: usize, steps: usize },
+    /// `batch` streams of `steps` predictions each, after `left` time steps that do not count. The
+    /// predictions left over continue the last one.
+    Streams { ids: IdSlice, batch: usize, steps: usize, left: usize },
     /// Which documents each row reads, and the most predictions a row has.
     Documents { set: DocumentSet, rows: Vec<Vec<u32>>, steps: usize },
 }
@@ -67,7 +74,6 @@ impl Evaluation {
     /// # Errors
     /// [`Error::Text`] for a text without a target; [`Error::Setting`] for a window of 0.
     pub fn new(text: EncodedText, seq_len: usize) -> Result<Self> {
-        ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
         let predictions = text.predictions();
         ensure!(
             predictions > 0,
@@ -76,15 +82,56 @@ impl Evaluation {
                 text.len()
             ))
         );
+        Self::build(text, seq_len, predictions, None)
+    }
+
+    /// The windows of `text` for a network that reads from both sides: every id but the first and the
+    /// last of one text, or every id of documents but not their ends, is a target that counts once.
+    /// Around it the network reads `margin` ids on each side at least, or all that there are.
+    ///
+    /// # Errors
+    /// [`Error::Text`] for one text of fewer than 3 ids; [`Error::Setting`] for a window of 0 or too large
+    /// a margin.
+    pub fn bidirectional(text: EncodedText, seq_len: usize, margin: usize) -> Result<Self> {
+        let predictions = match &text {
+            EncodedText::Stream(ids) => ids.len().saturating_sub(2),
+            EncodedText::Documents(set) => set.predictions() - set.len(),
+        };
+        ensure!(
+            predictions > 0,
+            Error::Text(format!(
+                "the text has {} characters but an evaluation from both sides needs at least 3: give \
+                 more text",
+                text.len()
+            ))
+        );
+        let evaluation = Self::build(text, seq_len, predictions, Some(margin))?;
+        let (batch, steps) = evaluation.shape();
+        ensure_margin(batch, seq_len.min(steps), margin)?;
+        Ok(evaluation)
+    }
+
+    fn build(
+        text: EncodedText,
+        seq_len: usize,
+        predictions: usize,
+        margin: Option<usize>,
+    ) -> Result<Self> {
+        ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
         let batch = rows_for(predictions);
         let rows = match text {
-            EncodedText::Stream(ids) => RowPlan::Streams { ids, batch, steps: predictions / batch },
+            EncodedText::Stream(ids) => {
+                let steps = predictions / batch;
+                // No row begins further from the text's beginning than the last.
+                let left = margin.unwrap_or(0).min((batch - 1) * steps);
+                RowPlan::Streams { ids, batch, steps, left }
+            }
             EncodedText::Documents(set) => {
                 let (rows, steps) = fill_rows(&set, batch);
                 RowPlan::Documents { set, rows, steps }
             }
         };
-        Ok(Self { seq_len, predictions, rows })
+        Ok(Self { seq_len, margin, predictions, rows })
     }
 
     /// Targets in all windows together.
@@ -92,53 +139,74 @@ impl Evaluation {
         self.predictions
     }
 
-    /// T·B of the largest window.
-    pub fn largest_window(&self) -> usize {
-        let (batch, steps) = match &self.rows {
-            RowPlan::Streams { batch, steps, .. } => (*batch, *steps),
+    /// B, and the time steps of all windows of that many rows.
+    fn shape(&self) -> (usize, usize) {
+        match &self.rows {
+            RowPlan::Streams { batch, steps, left, .. } => (*batch, left + steps),
             RowPlan::Documents { rows, steps, .. } => (rows.len(), *steps),
-        };
+        }
+    }
+
+    /// T·B of the largest window, without what stands on its right.
+    pub fn largest_window(&self) -> usize {
+        let (batch, steps) = self.shape();
         batch * self.seq_len.min(steps)
     }
 
     /// The windows in order, from a zero state.
     pub fn windows(&self) -> Box<dyn Iterator<Item = EvaluationWindow> + '_> {
         match &self.rows {
-            RowPlan::Streams { ids, batch, steps } => {
-                let rest = self.predictions - batch * steps;
-                let together = self.stretch(ids, 0, *batch, *steps, Carry::Zero);
-                Box::new(together.chain(self.stretch(
-                    ids,
-                    batch * steps,
-                    1,
-                    rest,
-                    Carry::ContinueLastRow,
-                )))
+            RowPlan::Streams { ids, batch, steps, left } => {
+                let done = batch * steps;
+                let rest = self.predictions - done;
+                let together = self.stretch(ids, 0, *batch, *steps, *left, Carry::Zero);
+                let after = self.stretch(ids, done, 1, rest, 0, Carry::ContinueLastRow);
+                Box::new(together.chain(after))
             }
             RowPlan::Documents { set, rows, steps } => {
                 let mut positions = vec![(0, 0); rows.len()];
                 Box::new(cuts(*steps, self.seq_len).map(move |(start, t)| {
                     let carry = if start == 0 { Carry::Zero } else { Carry::Continue };
-                    documents_window(set, rows, &mut positions, t, carry)
+                    documents_window(set, rows, &mut positions, t, carry, self.margin)
                 }))
             }
         }
     }
 
-    /// `batch` rows of `steps` predictions each, side by side from `start` on.
+    /// `batch` rows of `steps` predictions each, side by side from `start` on. Each begins `left` time steps
+    /// earlier, which do not count; where that is before the text begins, they hold nothing of it.
     fn stretch<'a>(
         &self,
         ids: &'a IdSlice,
         start: usize,
         batch: usize,
         steps: usize,
+        left: usize,
         first: Carry,
     ) -> impl Iterator<Item = EvaluationWindow> + use<'a> {
-        cuts(steps, self.seq_len).map(move |(from, t)| {
-            let starts = (0..batch).map(|row| start + row * steps + from);
-            let (inputs, targets) = ids.gather(starts, batch, t);
-            let carry = if from == 0 { first } else { Carry::Continue };
-            EvaluationWindow { inputs, targets, resets: None, weights: None, t, b: batch, carry }
+        let margin = self.margin;
+        cuts(left + steps, self.seq_len).map(move |(from, t)| {
+            let places = (0..batch).map(|row| Place::before(start + row * steps + from, left));
+            let (inputs, targets) = ids.gather(places.clone(), batch, t);
+            let mut resets = vec![0; t * batch];
+            for (row, Place { lead, start }) in places.clone().enumerate() {
+                // The text begins here, after time steps that hold nothing of it.
+                if left > 0 && start == 0 && lead < t {
+                    resets[lead * batch + row] = 1;
+                }
+            }
+            let weights = (from < left)
+                .then(|| (0..t * batch).map(|at| u8::from(from + at / batch >= left)).collect());
+            EvaluationWindow {
+                inputs,
+                targets,
+                resets: resets.contains(&1).then_some(resets),
+                weights,
+                t,
+                b: batch,
+                carry: if from == 0 { first } else { Carry::Continue },
+                right: margin.map(|m| RightContext::of_text(ids, places, batch, t, m)),
+            }
         })
     }
 }
@@ -176,6 +244,7 @@ fn documents_window(
     positions: &mut [(usize, usize)],
     t: usize,
     carry: Carry,
+    margin: Option<usize>,
 ) -> EvaluationWindow {
     let b = rows.len();
     let mut window = EvaluationWindow {
@@ -186,7 +255,9 @@ fn documents_window(
         t,
         b,
         carry,
+        right: None,
     };
+    let mut right = margin.map(|m| Unfinished::new(set.end_of_document(), t, m, b));
     let (mut resets, mut weights) = (vec![0; t * b], vec![0; t * b]);
     for (row, (documents, (nth, position))) in rows.iter().zip(positions).enumerate() {
         for at in (row..t * b).step_by(b) {
@@ -197,123 +268,22 @@ fn documents_window(
             window.inputs[at] = step.input;
             window.targets[at] = step.target;
             resets[at] = u8::from(step.begins);
-            weights[at] = 1;
+            weights[at] = u8::from(right.is_none() || !step.ends);
+            if let Some(right) = &mut right {
+                right.read(at, set, document, *position);
+            }
             (*nth, *position) = if step.ends { (*nth + 1, 0) } else { (*nth, *position + 1) };
         }
+        if let (Some(right), Some(&document)) = (&mut right, documents.get(*nth)) {
+            right.read_margin(row, set, document, *position);
+        }
     }
+    window.right = right.map(|right| right.finish(None));
     window.resets = Some(resets);
     window.weights = weights.contains(&0).then_some(weights);
     window
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::text::{Corpus, Documents, Ids, Tokenizer, VocabularyOptions};
-
-    /// Follows the windows as a model would, with the history of inputs since the last zero state
-    /// as its state; gives (history, target) of every prediction that counts.
-    fn follow(evaluation: &Evaluation) -> Vec<(Vec<u32>, u32)> {
-        let mut states: Vec<Vec<u32>> = Vec::new();
-        let mut predicted = Vec::new();
-        for window in evaluation.windows() {
-            states = match window.carry {
-                Carry::Zero => vec![Vec::new(); window.b],
-                Carry::Continue => states,
-                Carry::ContinueLastRow => vec![states.pop().unwrap()],
-            };
-            assert_eq!(states.len(), window.b);
-            assert_eq!(window.inputs.len(), window.t * window.b);
-            for at in 0..window.inputs.len() {
-                let state = &mut states[at % window.b];
-                if window.resets.as_ref().is_some_and(|resets| resets[at] == 1) {
-                    state.clear();
-                }
-                state.push(window.inputs[at]);
-                if window.weights.as_ref().is_none_or(|weights| weights[at] == 1) {
-                    predicted.push((state.clone(), window.targets[at]));
-                }
-            }
-        }
-        assert_eq!(evaluation.predictions(), predicted.len());
-        predicted
-    }
-
-    #[test]
-    fn the_rest_continues_from_the_last_stream() {
-        // 1003 targets: 3 streams of 334, and one target more.
-        let text = EncodedText::Stream(IdSlice::new(Ids::U32((0..1004).collect())));
-        let evaluation = Evaluation::new(text, 100).unwrap();
-        let shapes: Vec<_> = evaluation.windows().map(|w| (w.t, w.b, w.carry)).collect();
-        let next = (100, 3, Carry::Continue);
-        let first = (100, 3, Carry::Zero);
-        let rest = (1, 1, Carry::ContinueLastRow);
-        assert_eq!(shapes, [first, next, next, (34, 3, Carry::Continue), rest]);
-        let last = follow(&evaluation).pop().unwrap();
-        assert_eq!(last, ((668..=1002).collect(), 1003));
-    }
-
-    #[test]
-    fn rows_depend_on_the_number_of_targets_alone() {
-        let rows: Vec<_> = [1, 256, 511, 512, 16_384, 1 << 30].map(rows_for).to_vec();
-        assert_eq!(rows, [1, 1, 1, 2, 64, 64]);
-    }
-
-    #[test]
-    fn nothing_to_predict_is_an_error() {
-        let text = |ids| EncodedText::Stream(IdSlice::new(Ids::U8(ids)));
-        for ids in [vec![], vec![1]] {
-            let count = ids.len();
-            let error = Evaluation::new(text(ids), 8).unwrap_err().to_string();
-            assert!(error.contains(&format!("has {count} characters")), "{error}");
-            assert!(error.contains("at least 2"), "{error}");
-        }
-        let error = Evaluation::new(text(vec![1, 2]), 0).unwrap_err();
-        assert!(matches!(error, Error::Setting { name: "seq_len", .. }), "{error:?}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn every_target_is_predicted_once_after_what_precedes_it(
-            length in 2u32..1500, seq_len in 1usize..80,
-        ) {
-            let text = EncodedText::Stream(IdSlice::new(Ids::U32((0..length).collect())));
-            let mut predicted = follow(&Evaluation::new(text, seq_len).unwrap());
-            for (history, target) in &predicted {
-                prop_assert_eq!(history.last().unwrap() + 1, *target);
-                prop_assert!(history.windows(2).all(|pair| pair[0] + 1 == pair[1]));
-            }
-            predicted.sort_by_key(|(_, target)| *target);
-            prop_assert!(predicted.iter().map(|(_, target)| *target).eq(1..length));
-        }
-
-        #[test]
-        fn every_document_is_predicted_whole_and_once(
-            lengths in prop::collection::vec(1usize..60, 2..60), seq_len in 1usize..50,
-        ) {
-            let lines: Vec<String> = lengths.iter().zip('A'..)
-                .map(|(&length, character)| character.to_string().repeat(length)).collect();
-            let options = VocabularyOptions { documents: Documents::Lines, ..Default::default() };
-            let corpus = Corpus::from_text("x", lines.join("\n"));
-            let (tokenizer, _) = Tokenizer::build(corpus.text(), &options).unwrap();
-            let text = EncodedText::new(corpus, &tokenizer, Documents::Lines).unwrap();
-            let end = tokenizer.end_of_document().unwrap();
-            let mut predicted = follow(&Evaluation::new(text.clone(), seq_len).unwrap());
-            let mut expected = Vec::new();
-            for line in &lines {
-                let mut history = vec![end];
-                for id in tokenizer.encode(line).unwrap().into_iter().chain([end]) {
-                    expected.push((history.clone(), id));
-                    history.push(id);
-                }
-            }
-            predicted.sort();
-            expected.sort();
-            prop_assert_eq!(predicted, expected);
-        }
-    }
-}
+#[path = "evaluation_tests.rs"]
+mod tests;

@@ -12,6 +12,27 @@ pub struct IdSlice {
     range: Range<usize>,
 }
 
+/// Where a row of a window begins in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Time steps of the row before the text begins.
+    pub lead: usize,
+    /// The index of the input that is read after those.
+    pub start: usize,
+}
+
+impl Place {
+    /// At the index `start`.
+    pub fn at(start: usize) -> Self {
+        Self { lead: 0, start }
+    }
+
+    /// `steps` time steps before the index `start`, which may be before the text begins.
+    pub fn before(start: usize, steps: usize) -> Self {
+        Self { lead: steps.saturating_sub(start), start: start.saturating_sub(steps) }
+    }
+}
+
 impl IdSlice {
     /// All of `ids`.
     pub fn new(ids: Ids) -> Self {
@@ -53,19 +74,21 @@ impl IdSlice {
         self.range.clone().filter_map(|index| self.ids.get(index))
     }
 
-    /// Inputs and targets `[T, B]` of `batch` windows; the window of stream b begins at the b-th of `starts`.
-    pub(crate) fn gather(
+    /// Inputs and targets `[T, B]` of `batch` windows; the window of stream b begins at the b-th of
+    /// `places`. Both are 0 before the text begins.
+    pub(super) fn gather(
         &self,
-        starts: impl Iterator<Item = usize>,
+        places: impl Iterator<Item = Place>,
         batch: usize,
         seq_len: usize,
     ) -> (Vec<u32>, Vec<u32>) {
         let mut inputs = vec![0; seq_len * batch];
         let mut targets = vec![0; seq_len * batch];
         let mut window = vec![0; seq_len + 1];
-        for (stream, start) in starts.enumerate() {
-            self.copy_to(start, &mut window);
-            for (t, pair) in window.windows(2).enumerate() {
+        for (stream, Place { lead, start }) in places.enumerate() {
+            let read = &mut window[lead.min(seq_len)..];
+            self.copy_to(start, read);
+            for (t, pair) in (lead..).zip(read.windows(2)) {
                 inputs[t * batch + stream] = pair[0];
                 targets[t * batch + stream] = pair[1];
             }

@@ -5,6 +5,7 @@
 //! | `ids`, `documents` | a part of one long text · separate documents |
 //! | `encoded` | either of them, split into training and validation |
 //! | `batch`, `batches` | the window of one training step · the windows of a run |
+//! | `right_context` | what a network that reads from both sides finds on the right of a window |
 //! | `streams`, `packed_documents` | B streams of a text · B rows of one document after another |
 //! | `source`, `paths` | where a text comes from; the part of it to measure · its paths in JSON |
 //! | `evaluation` | windows that predict every target once |
@@ -19,6 +20,7 @@ mod ids;
 mod packed_documents;
 pub mod paths;
 mod random;
+mod right_context;
 mod source;
 mod streams;
 
@@ -30,5 +32,6 @@ pub use encoded::EncodedText;
 pub use evaluation::{Carry, Evaluation, EvaluationWindow, READING_WINDOW};
 pub use ids::IdSlice;
 pub use packed_documents::{DocumentCursor, PackedDocuments, PackedRow};
+pub use right_context::RightContext;
 pub use source::{CorpusRecord, DataConfig, Part, part_of_corpus};
 pub use streams::{StreamCursor, Streams, fitting_batch};

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::batch::Batch;
-use crate::data::ids::IdSlice;
+use crate::data::ids::{IdSlice, Place};
 use crate::data::random;
+use crate::data::right_context::{RightContext, ensure_margin};
 use crate::error::{Error, Result, ensure};
 
 /// B streams of a text. An epoch has as many windows `[T, B]` as the text fills. The ids left over are
@@ -15,6 +16,8 @@ pub struct Streams {
     ids: IdSlice,
     batch: usize,
     seq_len: usize,
+    /// M of a network that reads from both sides. None for one direction.
+    margin: Option<usize>,
     seed: u64,
     windows: usize,
     cursor: StreamCursor,
@@ -34,24 +37,65 @@ pub struct StreamCursor {
 /// # Errors
 /// [`Error::Text`] for fewer than T + 1 ids; [`Error::Setting`] for a batch or a window of 0.
 pub fn fitting_batch(ids: usize, batch: usize, seq_len: usize) -> Result<usize> {
+    fitting(ids, batch, seq_len, None)
+}
+
+/// How many ids of a text are no targets: the first, and the last if both sides of a target are read.
+fn ends(margin: Option<usize>) -> usize {
+    1 + usize::from(margin.is_some())
+}
+
+/// As [`fitting_batch`]; with a margin also an id after the last target must fit.
+pub(super) fn fitting(
+    ids: usize,
+    batch: usize,
+    seq_len: usize,
+    margin: Option<usize>,
+) -> Result<usize> {
+    let ends = ends(margin);
     ensure!(batch > 0, Error::setting("batch", "`batch` is 0 but must be at least 1"));
     ensure!(seq_len > 0, Error::setting("seq_len", "`seq_len` is 0 but must be at least 1"));
     ensure!(
-        ids > seq_len,
+        ids.saturating_sub(ends) >= seq_len,
         Error::Text(format!(
             "the corpus has {ids} characters to train on but one window needs {}: lower `seq_len` or \
          give more text",
-            seq_len.saturating_add(1)
+            seq_len.saturating_add(ends)
         ))
     );
-    Ok(batch.min((ids - 1) / seq_len))
+    Ok(batch.min((ids - ends) / seq_len))
 }
 
 impl Streams {
     /// # Errors
     /// Those of [`fitting_batch`], and [`Error::Setting`] for a batch above the one that it returns.
     pub fn new(ids: IdSlice, batch: usize, seq_len: usize, seed: u64) -> Result<Self> {
-        let fitting = fitting_batch(ids.len(), batch, seq_len)?;
+        Self::build(ids, batch, seq_len, None, seed)
+    }
+
+    /// For a network that reads from both sides: each window has a [`RightContext`] of `margin` ids more
+    /// than it predicts. The last id is no target, because nothing follows it.
+    ///
+    /// # Errors
+    /// Those of [`Streams::new`] with one id more in a window; [`Error::Setting`] for too large a margin.
+    pub fn bidirectional(
+        ids: IdSlice,
+        batch: usize,
+        seq_len: usize,
+        margin: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        Self::build(ids, batch, seq_len, Some(margin), seed)
+    }
+
+    fn build(
+        ids: IdSlice,
+        batch: usize,
+        seq_len: usize,
+        margin: Option<usize>,
+        seed: u64,
+    ) -> Result<Self> {
+        let fitting = fitting(ids.len(), batch, seq_len, margin)?;
         ensure!(
             batch == fitting,
             Error::setting(
@@ -63,8 +107,11 @@ impl Streams {
                 )
             )
         );
-        let windows = (ids.len() - 1) / batch / seq_len;
-        Ok(Self { ids, batch, seq_len, seed, windows, cursor: StreamCursor::default() })
+        if let Some(margin) = margin {
+            ensure_margin(batch, seq_len, margin)?;
+        }
+        let windows = (ids.len() - ends(margin)) / batch / seq_len;
+        Ok(Self { ids, batch, seq_len, margin, seed, windows, cursor: StreamCursor::default() })
     }
 
     /// B.
@@ -106,7 +153,8 @@ impl Streams {
 
     /// The id at which the epoch begins: 0 up to the number of ids that its windows leave over.
     fn offset(&self, epoch: u64) -> usize {
-        let slack = self.ids.len() - 1 - self.batch * self.seq_len * self.windows;
+        let targets = self.ids.len() - ends(self.margin);
+        let slack = targets - self.batch * self.seq_len * self.windows;
         random::below(&mut random::generator(self.seed, epoch), slack as u64 + 1) as usize
     }
 
@@ -115,8 +163,11 @@ impl Streams {
         let StreamCursor { epoch, window } = self.cursor;
         let stretch = self.seq_len * self.windows;
         let start = self.offset(epoch) + window * self.seq_len;
-        let starts = (0..self.batch).map(|stream| start + stream * stretch);
-        let (inputs, targets) = self.ids.gather(starts, self.batch, self.seq_len);
+        let places = (0..self.batch).map(|stream| Place::at(start + stream * stretch));
+        let (inputs, targets) = self.ids.gather(places.clone(), self.batch, self.seq_len);
+        let right = self.margin.map(|margin| {
+            RightContext::of_text(&self.ids, places, self.batch, self.seq_len, margin)
+        });
         self.cursor = match window + 1 {
             next if next < self.windows => StreamCursor { epoch, window: next },
             _ => StreamCursor { epoch: epoch + 1, window: 0 },
@@ -128,6 +179,7 @@ impl Streams {
             t: self.seq_len,
             b: self.batch,
             fresh_state: window == 0,
+            right,
         }
     }
 }
