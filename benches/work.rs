@@ -29,6 +29,7 @@ pub fn model(cell: Cell, hidden: usize, layers: usize) -> ModelConfig {
         layers,
         dropout: 0.0,
         tie_weights: false,
+        bidirectional: false,
     }
 }
 

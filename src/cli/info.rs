@@ -100,7 +100,7 @@ fn as_text(checkpoint: &Checkpoint) -> String {
     for (name, shape) in model.parameters() {
         let count: usize = shape.iter().product();
         out.push_str(&format!(
-            "  {name:<{width}}{:<14}{:>12}\n",
+            "  {name:<width$}{:<14}{:>12}\n",
             format!("{shape:?}"),
             grouped(count as u64)
         ));

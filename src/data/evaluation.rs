@@ -9,6 +9,9 @@ use crate::error::{Error, Result, ensure};
 /// T of the windows in which a text is evaluated. A longer window is not faster and takes more memory.
 pub const READING_WINDOW: usize = 128;
 
+/// M of the margins, on either side, in which a bidirectional network is evaluated.
+pub const READING_MARGIN: usize = 64;
+
 /// Which state enters a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carry {

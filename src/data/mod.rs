@@ -29,7 +29,7 @@ pub(crate) use batches::ensure_countable;
 pub use batches::{Batches, Cursor};
 pub use documents::DocumentSet;
 pub use encoded::EncodedText;
-pub use evaluation::{Carry, Evaluation, EvaluationWindow, READING_WINDOW};
+pub use evaluation::{Carry, Evaluation, EvaluationWindow, READING_MARGIN, READING_WINDOW};
 pub use ids::IdSlice;
 pub use packed_documents::{DocumentCursor, PackedDocuments, PackedRow};
 pub use right_context::RightContext;
