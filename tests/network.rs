@@ -46,6 +46,7 @@ impl Fixture {
             layers: 2,
             dropout: 0.0,
             tie_weights: false,
+            bidirectional: false,
         };
         let weights = VarMap::new();
         for (name, shape) in config.parameters() {
@@ -129,6 +130,7 @@ fn fresh(cell: Cell, by: By, tie_weights: bool) -> (VarMap, Network) {
         layers: 2,
         dropout: 0.0,
         tie_weights,
+        bidirectional: false,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let weights = init(&config, &mut rng, &Device::Cpu).unwrap();

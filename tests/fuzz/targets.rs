@@ -326,9 +326,14 @@ fn resume(root: &Path, name: &str) -> Outcome {
     let checkpoint = Checkpoint::open(&root.join("last"), &Device::Cpu).expect("as just now");
     let state = checkpoint.training(&Device::Cpu).expect("as just now");
     let weights = checkpoint.var_map().expect("weights");
-    let (data, train) =
-        TrainingData::prepare(Stage::corpus(), &data, Some(checkpoint.tokenizer.clone()), &train)
-            .expect("as just now");
+    let (data, train) = TrainingData::prepare(
+        Stage::corpus(),
+        &data,
+        Some(checkpoint.tokenizer.clone()),
+        &train,
+        false,
+    )
+    .expect("as just now");
     let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &Device::Cpu)
         .expect("as just now");
     trainer.restore(state).expect("as just now");
@@ -494,7 +499,7 @@ fn corpus(stage: &Stage, input: &[u8]) -> Outcome {
     assert!(read.newlines == Newlines::Keep || !corpus.text().contains('\r'));
     let data = DataConfig { read, vocabulary, val_fraction: Some(0.25), ..DataConfig::default() };
     let train = TrainConfig { batch: 3, seq_len: 4, ..TrainConfig::default() };
-    let (mut data, _) = match TrainingData::prepare(corpus.clone(), &data, None, &train) {
+    let (mut data, _) = match TrainingData::prepare(corpus.clone(), &data, None, &train, false) {
         Ok(prepared) => prepared,
         Err(error) => {
             assert!(!error.to_string().is_empty());
@@ -620,6 +625,7 @@ fn network(stage: &Stage, input: &[u8]) -> Outcome {
         layers: usize::from(layers % 3) + 1,
         dropout: 0.0,
         tie_weights,
+        bidirectional: false,
     };
     let mut config: serde_json::Value =
         serde_json::from_slice(&stage.file(Run::Streams, "config.json")).expect("JSON");
