@@ -11,6 +11,7 @@
 //! | `readout` | hidden vectors to scores and their cost, in tensor operations |
 //! | `network` | forward, loss, gradients |
 //! | `bidirectional`, `any` | a network of both directions · either of the two |
+//! | `sides` | texts that are read from both sides, the states between their ids |
 //! | `session` | weights packed for inference, texts read side by side |
 
 mod any;
@@ -24,6 +25,7 @@ mod network;
 mod readout;
 mod reference;
 mod session;
+mod sides;
 mod state;
 mod weights;
 
@@ -39,5 +41,6 @@ pub use network::{Gradients, Network};
 pub use readout::Readout;
 pub use reference::sequence as reference_sequence;
 pub use session::{PackedNetwork, Session};
+pub use sides::{Sides, SidesReader};
 pub use state::State;
 pub use weights::NetworkWeights;
