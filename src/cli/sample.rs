@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::{emit, emit_json, emit_text};
+use crate::cli::output::{emit, emit_json, emit_text, log};
 use crate::cli::text_input::{read_stdin, read_text};
 use crate::data::CorpusRecord;
 use crate::generate::{
@@ -79,6 +79,9 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     }
     let target = args.machine.open()?;
     let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
+    if checkpoint.config.model.bidirectional {
+        log!("writing with the half of this bidirectional model that reads forward");
+    }
     let tokenizer = &checkpoint.tokenizer;
     let prompt = read_prompt(args, &checkpoint.config.corpus)?;
     let ids = match args.unknown {
