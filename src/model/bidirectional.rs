@@ -2,9 +2,7 @@
 //!
 //! A forward and a backward stack of layers share the embedding. The readout at position t joins the
 //! forward state after the ids before t with the backward state before the ids after t, so that no
-//! position sees itself. With the weight `[W_f W_b]` its logits are `W_f h_f + W_b h_b + b`. The same
-//! weights read each state alone, `W_f h_f + b_f`: so each half is a language model, at next to no cost.
-//! The stacks are independent: if a layer read both directions of the layer below,
+//! position sees itself. The stacks are independent: if a layer read both directions of the layer below,
 //! as those of PyTorch's `bidirectional=True` do, then from the second layer on what it reads of the
 //! neighbours of t would have seen t.
 
@@ -14,15 +12,12 @@ use candle_nn::VarBuilder;
 
 use crate::fused::{self, Direction, Precision, Workspace};
 use crate::model::backend::Backend;
-use crate::model::config::{
-    BACKWARD_BIAS, FORWARD_BIAS, ModelConfig, READOUT_BIAS, READOUT_WEIGHT,
-};
+use crate::model::config::{BACKWARD_READOUT, FORWARD_READOUT, ModelConfig, READOUT};
 use crate::model::cpu::TextWindow;
 use crate::model::dropout::Dropout;
 use crate::model::network::{Gradients, Network};
 use crate::model::readout::Readout;
 use crate::model::state::State;
-use crate::model::weights::NetworkWeights;
 
 /// Weight of the losses of the two halves, each a language model, beside the loss of both.
 const HALF_WEIGHT: f32 = 1.0;
@@ -61,20 +56,13 @@ impl BidirectionalNetwork {
         if !config.bidirectional {
             candle_core::bail!("the configuration is that of a network of one direction");
         }
-        let (half, v, h) = (config.half(), config.vocab, config.hidden);
-        let readout =
-            Readout { weight: vb.get((v, 2 * h), READOUT_WEIGHT)?, bias: vb.get(v, READOUT_BIAS)? };
-        let of = |direction, first, bias| {
-            let weight = readout.weight.narrow(1, first, h)?;
-            let readout = Readout { weight, bias: vb.get(v, bias)? };
-            let weights = NetworkWeights::with_readout(&half, &vb, direction, readout)?;
-            Network::of_weights(&half, direction, weights)
-        };
+        let half = config.half();
+        let of = |direction, readout| Network::of_direction(&half, &vb, direction, readout);
         Ok(Self {
             config: config.clone(),
-            forward: of(Direction::Forward, 0, FORWARD_BIAS)?,
-            backward: of(Direction::Reverse, h, BACKWARD_BIAS)?,
-            readout,
+            forward: of(Direction::Forward, FORWARD_READOUT)?,
+            backward: of(Direction::Reverse, BACKWARD_READOUT)?,
+            readout: Readout::load(&vb, READOUT, config.vocab, 2 * config.hidden)?,
             workspace: Workspace::default(),
         })
     }

@@ -133,15 +133,18 @@ impl ModelConfig {
     /// Every parameter's name and shape, sorted by name: the contents of `model.safetensors`.
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
         let mut all = vec![(EMBEDDING.to_string(), vec![self.vocab, self.embedding])];
-        if !self.tie_weights {
-            let width = self.directions().len() * self.hidden;
-            all.push((READOUT_WEIGHT.to_string(), vec![self.vocab, width]));
-        }
-        all.push((READOUT_BIAS.to_string(), vec![self.vocab]));
-        if self.bidirectional {
-            for name in [FORWARD_BIAS, BACKWARD_BIAS] {
-                all.push((name.to_string(), vec![self.vocab]));
+        let mut readout = |name: &str, width: usize| {
+            if !self.tie_weights {
+                all.push((format!("{name}.weight"), vec![self.vocab, width]));
             }
+            all.push((format!("{name}.bias"), vec![self.vocab]));
+        };
+        if self.bidirectional {
+            readout(READOUT, 2 * self.hidden);
+            readout(FORWARD_READOUT, self.hidden);
+            readout(BACKWARD_READOUT, self.hidden);
+        } else {
+            readout(READOUT, self.hidden);
         }
         for &direction in self.directions() {
             let layers = (0..self.layers).map(|layer| self.layer_shapes(layer, direction));
@@ -177,9 +180,7 @@ impl ModelConfig {
 }
 
 pub(crate) const EMBEDDING: &str = "embedding.weight";
-pub(crate) const READOUT_WEIGHT: &str = "readout.weight";
-pub(crate) const READOUT_BIAS: &str = "readout.bias";
-/// Of the readouts of the halves of a bidirectional network, each alone. Their weights are the two halves
-/// of [`READOUT_WEIGHT`].
-pub(crate) const FORWARD_BIAS: &str = "forward_readout.bias";
-pub(crate) const BACKWARD_BIAS: &str = "backward_readout.bias";
+/// Of the network, or of both sides of a bidirectional one; then those of its halves alone.
+pub(crate) const READOUT: &str = "readout";
+pub(crate) const FORWARD_READOUT: &str = "forward_readout";
+pub(crate) const BACKWARD_READOUT: &str = "backward_readout";

@@ -6,7 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
-use crate::model::config::{EMBEDDING, ModelConfig, READOUT_WEIGHT};
+use crate::model::config::{EMBEDDING, ModelConfig, READOUT};
 
 /// A `VarMap` with every parameter of `config`, float32 on `device`.
 ///
@@ -34,7 +34,7 @@ pub(crate) fn bound(name: &str, config: &ModelConfig) -> f32 {
     if name == EMBEDDING {
         (3.0 / config.embedding as f32).sqrt()
     } else {
-        let width = if name == READOUT_WEIGHT && config.bidirectional {
+        let width = if name.starts_with(READOUT) && config.bidirectional {
             2 * config.hidden
         } else {
             config.hidden

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 
 use crate::fused::{self, Direction, Input, Mask, Precision};
 use crate::model::backend::Backend;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, READOUT};
 use crate::model::cpu::{Cpu, TextWindow};
 use crate::model::dropout::Dropout;
 use crate::model::reference;
@@ -42,15 +42,17 @@ impl Network {
         if config.bidirectional {
             candle_core::bail!("the configuration is that of a bidirectional network");
         }
-        Self::of_weights(config, Direction::Forward, NetworkWeights::new(config, &vb)?)
+        Self::of_direction(config, &vb, Direction::Forward, READOUT)
     }
 
-    /// A network of these weights that reads in one direction.
-    pub(super) fn of_weights(
+    /// The layers of one direction, and the readout of this name.
+    pub(super) fn of_direction(
         config: &ModelConfig,
+        vb: &VarBuilder,
         direction: Direction,
-        weights: NetworkWeights,
+        readout: &str,
     ) -> Result<Self> {
+        let weights = NetworkWeights::new(config, vb, direction, readout)?;
         let backend = Backend::choose(&weights, Precision::F32)?;
         Ok(Self { config: config.clone(), direction, weights, backend })
     }

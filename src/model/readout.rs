@@ -1,6 +1,7 @@
 //! The readout: scores of an id after a hidden vector, and what they cost, in tensor operations.
 
 use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
 
 /// Logits in one block of rows of [`Readout::token_nll`]: 1 MB, and the softmax takes three times that.
 const LOGITS_BLOCK: usize = 1 << 18;
@@ -15,6 +16,14 @@ pub struct Readout {
 }
 
 impl Readout {
+    /// Takes `{name}.weight` and `{name}.bias` from `vb`.
+    pub(super) fn load(vb: &VarBuilder, name: &str, vocab: usize, width: usize) -> Result<Self> {
+        Ok(Self {
+            weight: vb.get((vocab, width), &format!("{name}.weight"))?,
+            bias: vb.get(vocab, &format!("{name}.bias"))?,
+        })
+    }
+
     /// Scores of the id: [.., H] to [.., V].
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let (vocab, width) = self.weight.dims2()?;
@@ -25,7 +34,7 @@ impl Readout {
         }
         hidden
             .reshape((rows, width))?
-            .matmul(&self.weight.contiguous()?.t()?)?
+            .matmul(&self.weight.t()?)?
             .broadcast_add(&self.bias)?
             .reshape(shape)
     }

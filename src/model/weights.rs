@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::fused::{Direction, LayerWeights};
-use crate::model::config::{EMBEDDING, ModelConfig, READOUT_BIAS, READOUT_WEIGHT};
+use crate::model::config::{EMBEDDING, ModelConfig};
 use crate::model::readout::Readout;
 
 /// A network's weights. Tensors are handles: a clone copies no numbers.
@@ -19,31 +19,23 @@ pub struct NetworkWeights {
 }
 
 impl NetworkWeights {
-    /// Takes the weights of a network of one direction by name from `vb`.
+    /// Takes the weights of the layers of one direction and of the readout `readout` by name from `vb`.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape than `config` says.
-    pub(super) fn new(config: &ModelConfig, vb: &VarBuilder) -> Result<Self> {
-        let (v, h) = (config.vocab, config.hidden);
-        let weight = match config.tie_weights {
-            true => vb.get((v, config.embedding), EMBEDDING)?,
-            false => vb.get((v, h), READOUT_WEIGHT)?,
-        };
-        let readout = Readout { weight, bias: vb.get(v, READOUT_BIAS)? };
-        Self::with_readout(config, vb, Direction::Forward, readout)
-    }
-
-    /// Takes the embedding and the layers of one direction by name from `vb`.
-    ///
-    /// # Errors
-    /// A tensor that is missing or has another shape than `config` says.
-    pub(super) fn with_readout(
+    pub(super) fn new(
         config: &ModelConfig,
         vb: &VarBuilder,
         direction: Direction,
-        readout: Readout,
+        readout: &str,
     ) -> Result<Self> {
-        let embedding = vb.get((config.vocab, config.embedding), EMBEDDING)?;
+        let (v, e, h) = (config.vocab, config.embedding, config.hidden);
+        let embedding = vb.get((v, e), EMBEDDING)?;
+        let readout = if config.tie_weights {
+            Readout { weight: embedding.clone(), bias: vb.get(v, &format!("{readout}.bias"))? }
+        } else {
+            Readout::load(vb, readout, v, h)?
+        };
         let get = |(name, shape): (String, Vec<usize>)| vb.get(shape, &name);
         let layer = |index| -> Result<LayerWeights> {
             let shapes = config.layer_shapes(index, direction);
