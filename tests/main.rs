@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a module a subject.
 
 mod adamw;
+mod bidirectional;
 mod command_line;
 mod crash;
 mod folders;
