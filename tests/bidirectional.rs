@@ -443,26 +443,25 @@ fn distribution(network: &BidirectionalNetwork, texts: &[Vec<u32>], t: usize) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Changing x_t leaves the distribution at t as it was, to the bit, and so those of the other texts;
     /// changing any other id of the text changes it.
     ///
-    /// That the second cannot be lost in rounding: weights are one and a half times the initial ones, so
-    /// that no gate is shut (a sum of H products of at most 1.5/√H by values below 1 is seldom above 2) and
-    /// a state passes on a third or so of a change to the next step, of which there are at most 8, and a
-    /// tenth or more to the layer above, of which there are at most two. A change of an embedding is of
-    /// about 1, so about 1e-6 of it arrives at least where the way is longest, against a rounding error of
-    /// 1e-7 of each of H numbers and V sums of all of them; and it would have to be lost in all of these.
+    /// That the second cannot be lost in rounding: weights are twice the initial ones, so that a change of
+    /// an embedding is large and no gate is shut (a sum of H products of at most 2/√H by values below 1 is
+    /// seldom above 2), and the way is at most 5 steps and 3 layers long. With 4 or more ids and 8 or more
+    /// hidden values all of several independent sums would have to come out the same. The smallest change
+    /// of the largest of the V numbers was 3.6e-4 in 10,000 cases, where a rounding error is 1e-7.
     #[test]
     fn no_position_sees_itself_and_each_sees_all_else(
-        (cell, layers, hidden) in (0..Cell::ALL.len(), 1..4usize, 4..24usize),
+        (cell, layers, hidden) in (0..Cell::ALL.len(), 1..4usize, 8..24usize),
         (t, m, b) in (1..5usize, 0..4usize, 1..4usize),
-        (vocab, by, seed) in (2..9usize, 0..2usize, any::<u64>()),
+        (vocab, by, seed) in (4..10usize, 0..2usize, any::<u64>()),
     ) {
         let (cell, by) = (Cell::ALL[cell], BOTH[by]);
         let config = config(cell, layers, [vocab, 6, hidden]);
-        let weights = drawn(&config, seed, 1.5);
+        let weights = drawn(&config, seed, 2.0);
         let network = network(&config, &weights, by);
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 1);
         let mut below = |bound: usize| rng.next_u32() as usize % bound;
