@@ -566,6 +566,26 @@ fn a_window_without_a_scored_target_costs_nothing_and_trains_the_forward_half() 
 }
 
 #[test]
+fn dropout_does_not_zero_the_same_values_in_both_halves() -> Result<()> {
+    let config = config(Cell::Rnn, 2, [6, 4, 32]);
+    let weights = drawn(&config, 3, 1.0);
+    let window = Window::new(&config, [8, 0, 4], 3);
+    let dropout = Some(Dropout { probability: 0.5, seed: 5, step: 1 });
+    for by in BOTH {
+        let network = network(&config, &weights, by);
+        let zeroed = |half: &Network| {
+            let (hidden, _) = half.forward(&window.ids, &window.state, None, dropout).unwrap();
+            doubles(&hidden).into_iter().map(|value| value == 0.0).collect::<Vec<_>>()
+        };
+        let [left, right] = [network.forward_half(), network.backward_half()].map(zeroed);
+        // 1024 values: half of the pairs are alike, give or take five standard errors.
+        let alike = left.iter().zip(&right).filter(|(a, b)| a == b).count();
+        assert!((432..592).contains(&alike), "{by:?}: {alike} of 1024 are alike");
+    }
+    Ok(())
+}
+
+#[test]
 fn windows_that_do_not_fit_are_errors() -> Result<()> {
     let config = config(Cell::Lstm, 2, [6, 4, 5]);
     let weights = drawn(&config, 3, 1.0);

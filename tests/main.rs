@@ -2,6 +2,7 @@
 
 mod adamw;
 mod bidirectional;
+mod bidirectional_runs;
 mod command_line;
 mod crash;
 mod folders;
