@@ -1,6 +1,8 @@
 //! The integration tests: one binary, a module a subject.
 
 mod adamw;
+mod bidirectional;
+mod bidirectional_runs;
 mod command_line;
 mod crash;
 mod folders;
