@@ -3,6 +3,7 @@
 mod adamw;
 mod command_line;
 mod crash;
+mod fill;
 mod folders;
 mod generation;
 mod memory;
