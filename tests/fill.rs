@@ -130,6 +130,19 @@ fn characters_that_share_the_unknown_id_stay_in_the_text() {
 }
 
 #[test]
+fn weights_so_large_that_no_number_comes_out_are_an_error() {
+    let dir = trained(&[]);
+    let weights = dir.path("both/best/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for value in bytes[8 + header..].chunks_exact_mut(4) {
+        value.copy_from_slice(&3e38f32.to_le_bytes());
+    }
+    std::fs::write(&weights, bytes).unwrap();
+    dir.fails(1, &[&FILL[..], &["The t_d* in"]].concat(), &["weights are unusable"]);
+}
+
+#[test]
 fn wrong_use_says_what_to_do() {
     let dir = trained(&[]);
     dir.train_tiny("forward", &[]);
@@ -148,6 +161,8 @@ fn wrong_use_says_what_to_do() {
     fails(1, &["t_de €☃"], &["'☃' U+2603", "'€' U+20AC", "put a gap in the place"]);
     fails(1, &["--file", "empty.txt"], &["empty"]);
     fails(1, &[], &["empty"]);
+    // A file that was meant.
+    fails(1, &["tide.txt"], &["to fill the file, give --file tide.txt", "no gap"]);
     fails(1, &["--file", "missing.txt"], &["missing.txt"]);
     fails(2, &["a_", "--gap", "ab"], &["--gap"]);
     fails(2, &["a_", "--gap", "*"], &["--gap is '*'", "--max-gap 0"]);

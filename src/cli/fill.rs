@@ -7,7 +7,8 @@ use clap::Args;
 
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::{emit, emit_json, emit_text, with_final_newline};
+use crate::cli::escape;
+use crate::cli::output::{emit, emit_json, emit_text, log, with_final_newline};
 use crate::cli::sample::rand_seed;
 use crate::cli::text_input::{read_stdin, read_text};
 use crate::error::Error;
@@ -20,8 +21,9 @@ are one, so that _* is at least one character. A gap is filled as a whole by wha
 In a model of --units bytes each _ is a byte: one for a letter of English, two for most other letters.
 
 Texts are read as that of the training was: their encoding, their line ends, their division into documents. A
-model of --documents lines fills every line that has a gap as a text of its own, and a line without a gap is
-printed as it is.
+model of --documents lines fills every line that has a gap as a text of its own; a line without one is printed
+as it is, and with --num or --json left out. Where no document ends, a text that begins or ends with a gap is
+taken to begin or to end a line.
 
 A probability is the share among the fillings that were weighed; where gaps are far apart, the product of
 those of each given the best filling of the others. It is no probability that the text was so.
@@ -87,7 +89,13 @@ pub(crate) fn run(args: &FillArgs) -> Result<()> {
     if !texts.iter().any(|text| options.has_gap(text.text())) {
         // Says what is missing.
         let whole: String = texts.iter().map(Corpus::text).collect();
-        filler.fill(&whole, &options)?;
+        filler.fill(&whole, &options).with_context(|| match args.text.as_deref() {
+            Some(text) if Path::new(text).is_file() => format!(
+                "{0} is taken as the text; to fill the file, give --file {0}",
+                escape::field(text)
+            ),
+            _ => "nothing can be filled".to_string(),
+        })?;
     }
     for text in &texts {
         let parts = if lines { text.text().lines().collect() } else { vec![text.text()] };
@@ -103,8 +111,8 @@ pub(crate) fn run(args: &FillArgs) -> Result<()> {
                 error => error.into(),
             });
             let place = || match lines {
-                true => format!("{}, line {}", text.name(), index + 1),
-                false => text.name().to_string(),
+                true => format!("{}, line {}", escape::field(text.name()), index + 1),
+                false => escape::field(text.name()).into_owned(),
             };
             let of_many = lines || texts.len() > 1;
             let fillings = if of_many { fillings.with_context(place)? } else { fillings? };
@@ -153,6 +161,11 @@ impl Printer<'_> {
     }
 
     fn fillings(&self, fillings: &[Filling], source: &str, line: Option<usize>) -> Result<()> {
+        if let Some(num) = self.options.num
+            && fillings.len() < num
+        {
+            log!("{num} fillings were asked for, but only {} were likely enough", fillings.len());
+        }
         for (index, filling) in fillings.iter().enumerate() {
             if self.args.json {
                 self.json(filling, source, line, index)?;

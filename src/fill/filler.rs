@@ -48,8 +48,9 @@ use crate::text::Tokenizer;
 /// A gap is filled as a whole. Fillings are proposed by the half that reads from the left, by the half that
 /// reads from the right, and by putting beginnings of the one, ends of the other and an id between them
 /// together. They are weighed by the mean of what both halves say of the gap and the text behind it, as they
-/// read it. Gaps that are a few characters apart are filled together, others from left to right and then, when
-/// all are filled, once more.
+/// read it, whatever its length. Gaps that are a few characters apart are filled together, others from left to right and then, when
+/// all are filled, once more. A text that begins or ends with a gap is taken to begin or to end a line, unless
+/// it is a document.
 #[derive(Clone)]
 pub struct Filler {
     reader: SidesReader,
@@ -102,7 +103,8 @@ impl Filler {
     }
 
     /// Fills the gaps of `text`: of one document, if the vocabulary has an end-of-document id. Returns the
-    /// likeliest filling, or up to `options.num` different ones, the likeliest first.
+    /// likeliest filling, or up to `options.num` different ones, the likeliest first. There are at most 64 for
+    /// gaps that are filled together.
     ///
     /// # Errors
     /// [`Error::Setting`] for an option outside its range; [`Error::Text`] for an empty text, one without a

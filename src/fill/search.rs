@@ -14,7 +14,9 @@ use crate::model::{BidirectionalNetwork, PackedNetwork};
 const WIDTH: usize = 64;
 /// The same where many lengths compete.
 const WIDTH_OF_MANY: usize = 16;
-/// Rounds of the weighing: ids of the text on each side that are predicted, and how many proposals go on.
+/// Rounds of the weighing: ids of the text on each side that are predicted, and how many proposals go on. To
+/// predict 16 ids restores no more, and neither does it to add what the joint readout says of the filling, or
+/// to try other ids at single places of the best fillings.
 const ROUNDS: [(usize, usize); 2] = [(2, 64), (8, 64)];
 
 /// A network as the search uses it.
