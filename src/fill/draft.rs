@@ -9,8 +9,8 @@ use crate::fill::context::Slot;
 const TOGETHER: usize = 8;
 /// Most ids that are filled together, those between the gaps included.
 const LONGEST_STRETCH: usize = 64;
-/// Ids of the text that are read on each side of a stretch.
-const CONTEXT: usize = 256;
+/// Ids of the text that are read on each side of a stretch. 256 restore no more.
+const CONTEXT: usize = 128;
 
 /// A part of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]

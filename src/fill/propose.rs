@@ -69,8 +69,10 @@ pub(super) fn beam(
                 Side::Left => ids.push(id),
                 Side::Right => ids.insert(0, id),
             }
-            (rows.push(row), read.push(id));
-            (all.push(ids), likely.push(nats));
+            rows.push(row);
+            read.push(id);
+            all.push(ids);
+            likely.push(nats);
         }
         session.select(&rows)?;
         logits = session.step(&read)?.to_vec();
