@@ -9,10 +9,11 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, evaluate, generate, model, data, text, runtime, error |
+//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, evaluate, fill, generate, model, data, text, runtime, error |
 //! | [`train`] | the training loop, which emits events | checkpoint, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
 //! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | model, data, text, error |
 //! | [`evaluate`] | how well a network predicts a text | model, data, text, error |
+//! | [`fill`] | texts with gaps to texts without | generate, model, text, error |
 //! | [`generate`] | logits to ids to text | model, text, error |
 //! | [`model`] | the network: configuration, weights, state; the cells in tensor operations | fused, error |
 //! | [`data`] | ids to what training and evaluation read | text, error |
@@ -52,6 +53,7 @@ pub mod cli;
 pub mod data;
 mod error;
 pub mod evaluate;
+pub mod fill;
 pub mod fused;
 pub mod generate;
 pub mod model;

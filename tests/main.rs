@@ -5,6 +5,7 @@ mod bidirectional;
 mod bidirectional_runs;
 mod command_line;
 mod crash;
+mod fill;
 mod folders;
 mod generation;
 mod memory;

@@ -16,6 +16,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("data", &["text", "error"]),
     ("model", &["fused", "error"]),
     ("generate", &["model", "text", "error"]),
+    ("fill", &["generate", "model", "text", "error"]),
     ("evaluate", &["model", "data", "text", "error"]),
     ("checkpoint", &["model", "data", "text", "error"]),
     (
@@ -37,6 +38,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "train",
             "checkpoint",
             "evaluate",
+            "fill",
             "generate",
             "model",
             "data",

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::{emit, emit_json, emit_text, log};
+use crate::cli::output::{emit, emit_json, emit_text, log, with_final_newline};
 use crate::cli::text_input::{read_stdin, read_text};
 use crate::data::CorpusRecord;
 use crate::generate::{
@@ -160,13 +160,6 @@ fn print_json(samples: &[Sample], prompt: &str, seed: u64) -> Result<()> {
     Ok(())
 }
 
-fn with_final_newline(mut text: String) -> String {
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
-}
-
 /// Longest prompt, in bytes. A model forgets all but the end of a text long before.
 const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
@@ -207,7 +200,7 @@ fn read_prompt(args: &SampleArgs, record: &CorpusRecord) -> Result<String> {
 }
 
 /// A seed nobody chose: the clock's finest digits and the process's number.
-fn rand_seed() -> u64 {
+pub(crate) fn rand_seed() -> u64 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |time| u64::from(time.subsec_nanos()) << 20 ^ time.as_secs());
