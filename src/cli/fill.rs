@@ -36,7 +36,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = RULES)]
 pub(crate) struct FillArgs {
-    /// Run of a bidirectional model, or a checkpoint in it [default: the newest run in ./checkpoints]
+    /// Run of a bidirectional model, or a checkpoint in it [default: the newest such run in ./checkpoints]
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
     /// Text with gaps; - or nothing for stdin
