@@ -17,11 +17,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("model", &["fused", "error"]),
     ("generate", &["model", "text", "error"]),
     ("evaluate", &["model", "data", "text", "error"]),
-    ("checkpoint", &["model", "data", "text", "error"]),
+    ("proofread", &["model", "data", "text", "error"]),
+    ("checkpoint", &["proofread", "model", "data", "text", "error"]),
     (
         "train",
         &[
             "checkpoint",
+            "proofread",
             "evaluate",
             "data",
             "model",
@@ -36,6 +38,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &[
             "train",
             "checkpoint",
+            "proofread",
             "evaluate",
             "generate",
             "model",

@@ -28,6 +28,7 @@ impl Trainer {
                 val_loss: self.losses.val,
                 best_val_loss: self.best_val_loss,
             },
+            proofread: None,
         })
     }
 
