@@ -7,7 +7,7 @@ use clap::Args;
 use crate::checkpoint::Checkpoint;
 use crate::cli::args::wrong;
 use crate::cli::checkpoint::threads;
-use crate::model::{AnyNetwork, Network, Precision};
+use crate::model::{AnyNetwork, BidirectionalNetwork, Network, Precision};
 use crate::train::Trainer;
 
 /// Where a command that reads a model computes.
@@ -67,6 +67,12 @@ impl Target {
     /// The network of `checkpoint`, of one direction or of both, its weights fixed.
     pub(crate) fn any_network(&self, checkpoint: &Checkpoint) -> Result<AnyNetwork> {
         let network = checkpoint.any_network(&self.device)?;
+        Ok(if self.reference { network.reference() } else { network })
+    }
+
+    /// The bidirectional network of `checkpoint`, its weights fixed.
+    pub(crate) fn bidirectional(&self, checkpoint: &Checkpoint) -> Result<BidirectionalNetwork> {
+        let network = checkpoint.bidirectional(&self.device)?;
         Ok(if self.reference { network.reference() } else { network })
     }
 

@@ -118,7 +118,7 @@ impl Proofreader {
     /// is found does not depend on where the blocks end. Memory does not grow with the text.
     ///
     /// # Errors
-    /// The iterator's items: [`Error::Text`] for binary data; [`Error::Logits`] for weights so large that no
+    /// The iterator's items: [`Error::Logits`] for weights so large that no
     /// number comes out; [`Error::Tensor`]; and the errors of `blocks`. It ends with the first.
     pub fn read<I: IntoIterator<Item = Result<String>>>(
         &self,
@@ -133,20 +133,6 @@ impl Proofreader {
             place: Place { line: 1, column: 1 },
             ended: false,
         }
-    }
-
-    /// Refuses what is no text.
-    fn ensure_text(&self, block: &str) -> Result<()> {
-        let is_known =
-            self.tokenizer.units() == Units::Chars && self.tokenizer.own_id('\0').is_some();
-        ensure!(
-            is_known || !block.contains('\0'),
-            Error::Text(
-                "there is a NUL (U+0000) in it, so that it looks like a binary file: give text"
-                    .into()
-            )
-        );
-        Ok(())
     }
 
     fn judge(&self, chunks: &[Chunk], place: &mut Place) -> Result<Vec<Checked>> {
@@ -331,7 +317,6 @@ impl<I: Iterator<Item = Result<String>>> Reading<'_, I> {
         while !self.ended && size(&self.waiting) < AT_ONCE {
             match self.blocks.next().transpose()? {
                 Some(block) => {
-                    self.proofreader.ensure_text(&block)?;
                     self.chunker.push(&block, &mut self.waiting);
                 }
                 None => {

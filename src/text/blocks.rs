@@ -20,12 +20,28 @@ pub struct TextBlocks<R> {
     /// Read and not yet given.
     pending: Vec<u8>,
     ended: bool,
+    /// A NUL is a character as any other.
+    binary: bool,
 }
 
 impl<R: Read> TextBlocks<R> {
     /// Reads `from` by the rules of a corpus file; `name` stands for it in errors.
     pub fn new(name: impl Into<String>, from: R, options: ReadOptions) -> Self {
-        Self { name: name.into(), from, options, before: 0, pending: Vec::new(), ended: false }
+        Self {
+            name: name.into(),
+            from,
+            options,
+            before: 0,
+            pending: Vec::new(),
+            ended: false,
+            binary: true,
+        }
+    }
+
+    /// A NUL (U+0000) in the text is an error.
+    #[must_use]
+    pub fn refuse_binary(self) -> Self {
+        Self { binary: false, ..self }
     }
 
     fn read(&mut self) -> io::Result<()> {
@@ -47,7 +63,17 @@ impl<R: Read> TextBlocks<R> {
         if count == 0 {
             return Ok(None);
         }
-        normalise_part(&mut bytes, 0, &self.name, &self.options, self.before)?;
+        let is_utf16 = bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF");
+        match bytes.iter().position(|&byte| byte == 0) {
+            Some(at) if !self.binary && !is_utf16 => {
+                return Err(Error::Text(format!(
+                    "{} has a NUL (U+0000) at offset {}, so that it looks like a binary file: give text",
+                    self.name,
+                    self.before + at as u64
+                )));
+            }
+            _ => normalise_part(&mut bytes, 0, &self.name, &self.options, self.before)?,
+        }
         self.before += count;
         String::from_utf8(bytes)
             .map(Some)
