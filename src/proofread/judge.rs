@@ -77,12 +77,12 @@ impl Judge {
         let edits = propose(&self.reader, &sides, &stretches, is_text)?;
         let gains = score(&self.reader, &sides, &stretches, &edits)?;
         ensure!(
-            gains.iter().all(|gain| gain.is_finite()),
+            gains.iter().all(|(_, gain)| gain.is_finite()),
             Error::Logits(
                 "a suggestion's gain is no number: the weights are unusable, train it again".into()
             )
         );
-        for (mut edit, gain) in edits.into_iter().zip(gains) {
+        for (mut edit, gain) in gains {
             let segment = &segments[edit.segment];
             edit.start += segment.read.start;
             edit.end += segment.read.start;

@@ -69,7 +69,7 @@ impl Proofreader {
         threshold_nats: f64,
     ) -> Result<Self> {
         ensure!(
-            threshold_nats >= 0.0,
+            (0.0..f64::INFINITY).contains(&threshold_nats),
             Error::out_of_range("threshold", threshold_nats, "give a number of nats from 0")
         );
         let judge = judge(network, tokenizer)?;
@@ -250,7 +250,7 @@ fn judge(network: &BidirectionalNetwork, tokenizer: &Tokenizer) -> Result<Judge>
         ))
     );
     let is_text = (0..vocab as u32).map(|id| !tokenizer.bytes_of(id).is_empty()).collect();
-    Ok(Judge::new(network, is_text)?)
+    Judge::new(network, is_text)
 }
 
 /// A text all of which is looked at, but its ends, which have context on one side only or are its frame.

@@ -8,11 +8,11 @@ use crate::model::{Sides, SidesReader};
 use crate::proofread::edit::Edit;
 
 /// An id is suspicious where another one is likelier by so many nats.
-const SUSPICIOUS: f32 = 2.0;
+const SUSPICIOUS: f32 = 1.5;
 /// Replacements of a suspicious id.
 const REPLACEMENTS: usize = 2;
 /// Ids that may be missing at one place.
-const INSERTIONS: usize = 1;
+const INSERTIONS: usize = 2;
 /// Logits in one block of rows: 4 MB.
 const LOGITS_BLOCK: usize = 1 << 20;
 
@@ -61,6 +61,10 @@ pub(super) fn propose(
                 )
             );
             let likely = likeliest(row, REPLACEMENTS, |id| id != own && is_text(id));
+            // Of a doubled id each one may look right beside the other.
+            if at > 0 && stretch.is_free(at - 1) && stretch.ids[at - 1] == own {
+                edits.push(deletion(stretch, number, at));
+            }
             let Some(&first) = likely.first() else { continue };
             if row[first as usize] - row[own as usize] > SUSPICIOUS {
                 gaps.extend([(number, at), (number, at + 1)]);

@@ -20,24 +20,29 @@ const ROWS: usize = 512;
 /// a missing or a transposed one leaves no choice. About what a character costs a unigram model.
 const FOREIGN: f32 = 3.5;
 
-/// The gain of each edit in nats: by how much the text becomes likelier.
+/// The edits that make the text likelier, each with its gain in nats. Those that the forward half finds no
+/// better than the text are left out before the backward half reads them.
 pub(super) fn score(
     reader: &SidesReader,
     sides: &Sides,
     stretches: &[Stretch],
     edits: &[Edit],
-) -> Result<Vec<f32>> {
+) -> Result<Vec<(Edit, f32)>> {
     let network = reader.network();
     let left = Half::new(network.forward_half(), sides, stretches, false)?;
     let right = Half::new(network.backward_half(), sides, stretches, true)?;
-    let mut gains = Vec::with_capacity(edits.len());
+    let mut kept: Vec<(Edit, f32)> = Vec::new();
     for edits in edits.chunks(ROWS) {
-        let of_halves = left.gains(edits)?.into_iter().zip(right.gains(edits)?);
-        for (edit, (left, right)) in edits.iter().zip(of_halves) {
-            gains.push((left + right) / 2.0 - prior(edit, stretches[edit.segment].ids));
+        let gains = edits.iter().cloned().zip(left.gains(edits)?);
+        kept.extend(gains.filter(|(_, gain)| *gain > 0.0 || gain.is_nan()));
+    }
+    for kept in kept.chunks_mut(ROWS) {
+        let edits: Vec<Edit> = kept.iter().map(|(edit, _)| edit.clone()).collect();
+        for ((edit, gain), right) in kept.iter_mut().zip(right.gains(&edits)?) {
+            *gain = (*gain + right) / 2.0 - prior(edit, stretches[edit.segment].ids);
         }
     }
-    Ok(gains)
+    Ok(kept)
 }
 
 /// Nats by which an error that `edit` undoes is less likely than one that leaves no choice.
