@@ -9,9 +9,10 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, evaluate, fill, generate, model, data, text, runtime, error |
-//! | [`train`] | the training loop, which emits events | checkpoint, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
-//! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | model, data, text, error |
+//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
+//! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
+//! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | proofread, model, data, text, error |
+//! | [`proofread`] | what both sides of a text find unlikely in it | model, data, text, error |
 //! | [`evaluate`] | how well a network predicts a text | model, data, text, error |
 //! | [`fill`] | texts with gaps to texts without | generate, model, text, error |
 //! | [`generate`] | logits to ids to text | model, text, error |
@@ -57,6 +58,7 @@ pub mod fill;
 pub mod fused;
 pub mod generate;
 pub mod model;
+pub mod proofread;
 pub mod runtime;
 pub mod text;
 pub mod train;

@@ -11,6 +11,7 @@ mod generation;
 mod memory;
 mod module_map;
 mod network;
+mod proofread;
 mod readme;
 mod reference_path;
 mod resume;

@@ -18,11 +18,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("generate", &["model", "text", "error"]),
     ("fill", &["generate", "model", "text", "error"]),
     ("evaluate", &["model", "data", "text", "error"]),
-    ("checkpoint", &["model", "data", "text", "error"]),
+    ("proofread", &["model", "data", "text", "error"]),
+    ("checkpoint", &["proofread", "model", "data", "text", "error"]),
     (
         "train",
         &[
             "checkpoint",
+            "proofread",
             "evaluate",
             "data",
             "model",
@@ -37,6 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &[
             "train",
             "checkpoint",
+            "proofread",
             "evaluate",
             "fill",
             "generate",

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::data::{CorpusRecord, Cursor};
 use crate::error::{Cause, Error, ensure};
 use crate::model::ModelConfig;
+use crate::proofread::Thresholds;
 use crate::text::Tokenizer;
 
 /// [`Config`].
@@ -46,6 +47,10 @@ pub struct Config {
     pub training: serde_json::Value,
     /// How far the weights in this folder were trained.
     pub progress: Progress,
+    /// How much likelier than the text an edit must be, for few false alarms. Only in `best` of a bidirectional
+    /// run that has ended and has a validation text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub proofread: Option<Thresholds>,
 }
 
 /// The beginning of config.json.
@@ -108,6 +113,9 @@ impl Config {
             message: "its model is impossible".into(),
             source: Some(error.into()),
         })?;
+        if let Some(thresholds) = &config.proofread {
+            thresholds.validate()?;
+        }
         Ok(config)
     }
 }

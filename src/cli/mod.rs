@@ -11,6 +11,7 @@ mod fill;
 mod info;
 mod output;
 mod progress;
+mod proofread;
 mod resume;
 mod sample;
 mod score;
@@ -60,6 +61,8 @@ enum Command {
     Fill(fill::FillArgs),
     /// Tell how likely a model finds a text, line by line or character by character
     Score(score::ScoreArgs),
+    /// Find what both sides of a text find unlikely in it, and say what would be likelier
+    Proofread(proofread::ProofreadArgs),
     /// Show a checkpoint's settings, parameters, corpus and losses
     Info(info::InfoArgs),
 }
@@ -74,11 +77,14 @@ pub fn main() -> ExitCode {
     };
     match run(&matches) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
         Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             log!("error: {}", errors::line(&error));
-            ExitCode::from(errors::exit_code(&error))
+            // There 1 says that something was found.
+            let is_proofread = matches.subcommand_name() == Some("proofread");
+            ExitCode::from(if is_proofread { 2 } else { errors::exit_code(&error) })
         }
     }
 }
@@ -130,6 +136,7 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
         Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),
         Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
         Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
+        Command::Proofread(proofread) => proofread::run(&proofread),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),
     }
 }

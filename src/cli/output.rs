@@ -13,6 +13,8 @@ use crate::cli::escape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
+    /// Of `proofread`: with something found.
+    Found,
     /// By a signal, of this number.
     Interrupted(i32),
 }

@@ -33,6 +33,11 @@ pub(crate) fn read_stdin(
     options: &ReadOptions,
     waiting: &'static str,
 ) -> Result<Corpus> {
+    Ok(Corpus::from_reader("standard input", watched_stdin(waiting), most, options)?)
+}
+
+/// Standard input. If nothing comes for a while, `waiting` is written to the log.
+pub(crate) fn watched_stdin(waiting: &'static str) -> impl Read {
     let (alive, watched) = channel::<()>();
     // Without a thread for it, nothing is said.
     let _ = std::thread::Builder::new().spawn(move || {
@@ -40,8 +45,7 @@ pub(crate) fn read_stdin(
             log!("{waiting}");
         }
     });
-    let stdin = Watched { input: io::stdin(), silent: Some(alive) };
-    Ok(Corpus::from_reader("standard input", stdin, most, options)?)
+    Watched { input: io::stdin(), silent: Some(alive) }
 }
 
 /// Drops `silent` as soon as something has been read, or the end.

@@ -39,6 +39,31 @@ impl EncodedText {
         self.len() == 0
     }
 
+    /// Its first texts in ids, `most` ids in all: of one long text its beginning, of documents each framed by
+    /// the end-of-document id.
+    pub fn first_texts(&self, most: usize) -> Vec<Vec<u32>> {
+        match self {
+            Self::Stream(ids) => {
+                let mut text = vec![0; most.min(ids.len())];
+                ids.copy_to(0, &mut text);
+                vec![text]
+            }
+            Self::Documents(set) => {
+                let (mut texts, mut count) = (Vec::new(), 0);
+                for &document in set.members() {
+                    let length = set.length(document);
+                    if count + length > most {
+                        break;
+                    }
+                    count += length;
+                    let inputs = (0..=length).map(|at| set.prediction(document, at).input);
+                    texts.push(inputs.chain([set.end_of_document()]).collect());
+                }
+                texts
+            }
+        }
+    }
+
     /// Targets that an evaluation predicts: all ids but the first, or all ids and ends.
     pub fn predictions(&self) -> usize {
         match self {

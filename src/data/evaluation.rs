@@ -73,6 +73,14 @@ fn rows_for(predictions: usize) -> usize {
 }
 
 impl Evaluation {
+    /// The text.
+    pub fn text(&self) -> EncodedText {
+        match &self.rows {
+            RowPlan::Streams { ids, .. } => EncodedText::Stream(ids.clone()),
+            RowPlan::Documents { set, .. } => EncodedText::Documents(set.clone()),
+        }
+    }
+
     /// The windows of `text`, of `seq_len` time steps.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub struct Sides {
     network: BidirectionalNetwork,
     /// Row of each text's place 0.
     starts: Vec<usize>,
+    rows: usize,
     /// Of the forward half after the ids left of a place: `[S, rows, H]` for each layer.
     left: State,
     /// Of the backward half after the ids right of a place.
@@ -99,7 +100,7 @@ impl SidesReader {
                 layers: side.into_iter().map(tensor).collect::<Result<_>>()?,
             })
         });
-        Ok(Sides { network: self.network.clone(), starts, left: left?, right: right? })
+        Ok(Sides { network: self.network.clone(), starts, rows, left: left?, right: right? })
     }
 }
 
@@ -153,6 +154,11 @@ fn read_half(
 }
 
 impl Sides {
+    /// How many places there are in all texts.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// The row of a text's place among all rows.
     pub fn row(&self, text: usize, place: usize) -> usize {
         self.starts[text] + place

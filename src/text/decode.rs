@@ -85,10 +85,28 @@ pub(super) fn normalise(
     name: &str,
     options: &ReadOptions,
 ) -> Result<()> {
+    normalise_part(bytes, start, name, options, 0)
+}
+
+/// As [`normalise`], for a part of the file that `before` bytes precede. It must not end inside a character
+/// nor between CR and LF.
+///
+/// # Errors
+/// Those of [`normalise`].
+pub(super) fn normalise_part(
+    bytes: &mut Vec<u8>,
+    start: usize,
+    name: &str,
+    options: &ReadOptions,
+    before: u64,
+) -> Result<()> {
+    let first = before == 0;
     match options.encoding {
-        Encoding::Utf8 => check_utf8(&bytes[start..], name)?,
+        Encoding::Utf8 => check_utf8(&bytes[start..], name, before)?,
         Encoding::Latin1 => {
-            drop_byte_order_mark(bytes, start);
+            if first {
+                drop_byte_order_mark(bytes, start);
+            }
             if !bytes[start..].is_ascii() {
                 let text: String = bytes[start..].iter().map(|&b| char::from(b)).collect();
                 bytes.truncate(start);
@@ -102,14 +120,16 @@ pub(super) fn normalise(
             }
         }
     }
-    drop_byte_order_mark(bytes, start);
+    if first {
+        drop_byte_order_mark(bytes, start);
+    }
     if options.newlines == Newlines::Lf {
         carriage_returns_to_lf(bytes, start);
     }
     Ok(())
 }
 
-fn check_utf8(content: &[u8], name: &str) -> Result<()> {
+fn check_utf8(content: &[u8], name: &str, before: u64) -> Result<()> {
     let Err(error) = std::str::from_utf8(content) else {
         return Ok(());
     };
@@ -127,7 +147,8 @@ fn check_utf8(content: &[u8], name: &str) -> Result<()> {
         Some(_) => "it has",
     };
     Err(Error::Text(format!(
-        "{name} is not UTF-8: {what} byte 0x{byte:02X} at offset {offset}; {remedy}"
+        "{name} is not UTF-8: {what} byte 0x{byte:02X} at offset {}; {remedy}",
+        before + offset as u64
     )))
 }
 

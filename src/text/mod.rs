@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `find`, `corpus`, `decode` | files, found · read and joined · the bytes of one file to normalised UTF-8 |
+//! | `blocks` | a text of any length, block by block |
 //! | `file` | the bytes of one regular file, bounded |
 //! | `units` | what one id stands for · what one document is |
 //! | `ids` | the ids of a whole text in 1, 2 or 4 bytes each |
@@ -11,6 +12,7 @@
 //!
 //! Nothing here knows of candle, of models or of printing.
 
+mod blocks;
 mod corpus;
 mod decode;
 mod file;
@@ -22,6 +24,7 @@ mod units;
 mod vocabulary;
 
 pub use crate::error::UnknownCharacters;
+pub use blocks::TextBlocks;
 pub use corpus::{Corpus, MAX_CORPUS_BYTES};
 pub use decode::{Encoding, Newlines, ReadOptions};
 pub(crate) use file::read_regular_file;

@@ -146,7 +146,8 @@ impl Tokenizer {
         std::str::from_utf8(valid).unwrap_or_default().chars()
     }
 
-    fn own_id(&self, character: char) -> Option<u32> {
+    /// The id of a character; None for one without an id of its own. (For bytes: of one of ASCII.)
+    pub(crate) fn own_id(&self, character: char) -> Option<u32> {
         self.id_of.get(character as usize).copied().filter(|&id| id != NO_ID)
     }
 

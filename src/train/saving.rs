@@ -5,9 +5,10 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use crate::checkpoint::{
-    Config, FORMAT, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
+    Checkpoint, Config, FORMAT, Progress, RunFolder, Snapshot, TrainingRecord, TrainingState,
 };
 use crate::error::{Error, Result};
+use crate::proofread::Proofreader;
 use crate::train::trainer::{Trainer, state_name};
 
 impl Trainer {
@@ -28,6 +29,7 @@ impl Trainer {
                 val_loss: self.losses.val,
                 best_val_loss: self.best_val_loss,
             },
+            proofread: None,
         })
     }
 
@@ -88,6 +90,33 @@ impl Trainer {
                 training: Some(self.training_state()?),
             },
         )
+    }
+
+    /// Measures the thresholds of [`Proofreader`] on the validation text and saves `best` again with them, if it
+    /// is of a bidirectional network and has none. A run that goes on and ends with the same `best` finds them
+    /// there; a better one has none until that run ends.
+    pub(super) fn measure_thresholds(&mut self) -> Result<()> {
+        let (Some(folder), Some(text)) = (&self.folder, &self.data.validation) else {
+            return Ok(());
+        };
+        let is_due = |config: Config| config.model.bidirectional && config.proofread.is_none();
+        if !folder.best_config().is_some_and(is_due) {
+            return Ok(());
+        }
+        let device = self.network.device();
+        let best = Checkpoint::open(&folder.best(), device)?;
+        let network = best.bidirectional(device)?;
+        let measure = || Proofreader::measure(&network, &best.tokenizer, &text.text());
+        let thresholds = self.rounds.run_other(measure)?;
+        let mut weights: Vec<(String, Tensor)> =
+            best.weights().iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+        weights.sort_by(|a, b| a.0.cmp(&b.0));
+        folder.save_best(&Snapshot {
+            config: &Config { proofread: Some(thresholds), ..best.config.clone() },
+            tokenizer: &best.tokenizer,
+            weights,
+            training: None,
+        })
     }
 
     pub(super) fn save_best(&self) -> Result<()> {

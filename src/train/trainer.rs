@@ -300,6 +300,9 @@ impl Trainer {
             let _ = self.evaluate(lr, &mut observe)?;
         }
         self.save_last()?;
+        if reason != StopReason::Stopped {
+            self.measure_thresholds()?;
+        }
         Ok(Summary {
             reason,
             step: self.step,
