@@ -29,7 +29,7 @@ A probability is the share among the fillings that were weighed; where gaps are 
 those of each given the best filling of the others. It is no probability that the text was so.
 
 Examples:
-  chargru fill \"The l___rn is out.\"
+  chargru fill \"The l____rn is out.\"
   chargru fill \"The * is out.\" --num 5
   chargru fill --file damaged.txt > whole.txt";
 

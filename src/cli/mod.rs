@@ -47,7 +47,7 @@ Examples:
   chargru train names.txt --documents lines
   chargru sample \"MAREN:\"                          with the newest model
   chargru sample --checkpoint checkpoints/poems --temperature 0.6 --length 1000
-  chargru fill \"The l___rn is out.\"               with a model of `train --bidirectional`";
+  chargru fill \"The l____rn is out.\"              with a model of `train --bidirectional`";
 
 #[derive(Subcommand)]
 enum Command {
