@@ -165,6 +165,11 @@ impl Evaluation {
         batch * self.seq_len.min(steps)
     }
 
+    /// M·B of such a window's margin; 0 for a network of one direction.
+    pub fn largest_margin(&self) -> usize {
+        self.shape().0 * self.margin.unwrap_or(0)
+    }
+
     /// The windows in order, from a zero state.
     pub fn windows(&self) -> Box<dyn Iterator<Item = EvaluationWindow> + '_> {
         match &self.rows {

@@ -33,12 +33,14 @@ pub(super) struct DataSizes {
     pub text: usize,
     /// T·B of an evaluation's largest window; 0 without validation.
     pub evaluation: usize,
+    /// Positions of the margin of such a window, for a bidirectional network; 0 for another.
+    pub evaluation_margin: usize,
 }
 
 impl TrainingData {
-    /// Encodes the text with `tokenizer`, or with a vocabulary built from it. With a `margin` its windows are
-    /// those of a bidirectional network. Also returns the settings, with
-    /// `batch` lowered to the rows that the text can fill.
+    /// Encodes the text with `tokenizer`, or with a vocabulary built from it; the windows are those of a
+    /// `bidirectional` network or of one direction. Also returns the settings, with `batch` lowered to the
+    /// rows that the text can fill.
     ///
     /// # Errors
     /// [`Error::Text`] for a text that is empty, too short or of one distinct character;
@@ -125,6 +127,7 @@ impl TrainingData {
         DataSizes {
             text: (self.train_ids + self.validation_ids) * width,
             evaluation: self.validation.as_ref().map_or(0, Evaluation::largest_window),
+            evaluation_margin: self.validation.as_ref().map_or(0, Evaluation::largest_margin),
         }
     }
 }

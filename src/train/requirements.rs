@@ -5,13 +5,22 @@
 //! | part | numbers |
 //! |---|---|
 //! | weights and two moments; on top, while `last` is saved, 6 copies more (while a step is taken, one) | 9 P |
-//! | the largest tensor, while it is turned into bytes | 3 of its size |
+//! | the largest tensor, while it is turned into bytes | 3 of its size (of a bidirectional network 6) |
 //! | weights as the products read them | the matrices of P, but the embedding |
 //! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout | N (G + 3) H; N 5/4 H |
 //! | of an evaluation's window of M positions, where that is more: gates, saved | M (G + 1) H |
 //! | hidden sequences of two windows of an evaluation | M 2 H a layer |
 //! | what the lowest layer reads, and its product | 2 V E, V G H |
 //! | gradients of the logits; a block of an evaluation's | N (V + 1) |
+//!
+//! A bidirectional network has the layers' rows twice, where M and N are those of the larger of window and
+//! margin for the stack that reads the margin, and on top
+//!
+//! | part | numbers |
+//! |---|---|
+//! | hidden sequences of a margin of K positions, and what is read of it | K (L H + E) |
+//! | both hidden sequences side by side, of a window with gradient and of two windows of an evaluation | N 4 H, M 4 H |
+//! | the gradients of the logits of each of the three readouts, in place of one | N 3 (V + 1) |
 //!
 //! To all of it an eighth is added. Estimated, and measured three times (peak resident memory of `chargru
 //! train` on two threads with two steps and two evaluations), in MB:
@@ -30,6 +39,14 @@
 //! | V = 8000: GRU, H = 64, L = 1, B = 8 | 118 | 97 |
 //! | V = 8000: GRU, H = 256, L = 2, B = 32 | 459 | 357 to 365 |
 //! | documents: GRU, H = 256, L = 2, B = 32 | 134 | 103 |
+//! | both sides: the shipped text, as above | 479 | 342 |
+//! | both sides: `--preset medium` | 1150 | 815 to 816 |
+//! | both sides: `--preset large` | 2720 | 2024 to 2068 |
+//! | both sides: documents, as above | 276 | 219 to 220 |
+//! | both sides: GRU, H = 128, L = 2, B = 64, T = 32, a margin of 1024 | 543 | 440 |
+//! | both sides: GRU with reset after, as above | 852 | 759 to 760 |
+//! | both sides: LSTM, as above | 1563 | 1172 to 1180 |
+//! | both sides, V = 8000: GRU, H = 64, L = 1, B = 8 | 301 | 246 to 249 |
 //!
 //! Tensor operations in place of the kernels (on a CPU only in tests) take more.
 
@@ -68,25 +85,50 @@ impl Requirements {
         let (b, t) = (wide(train.batch), wide(train.seq_len));
         let gates = wide(model.cell.gates()) * h;
         let (window, read) = (b * t, wide(data.evaluation));
+        let margins = if model.bidirectional {
+            [b * wide(train.margin), wide(data.evaluation_margin)]
+        } else {
+            [0, 0]
+        };
+        let margin = margins[0].max(margins[1]);
         let largest = window.max(read);
         let dropped = if model.dropout > 0.0 { 5 * window * h / 4 } else { 0 };
-        // Gates and saved values are shared; an evaluation keeps two windows' hidden sequences.
-        let layer = largest * (gates + h) + window * 2 * h + dropped + read * 2 * h;
-        // Where an evaluation's window is larger, a layer's old buffers are freed after the new are there.
-        let outgrown = if read > window { window * (gates + h) } else { 0 };
-        // The embedding goes through the input product as a table, or its rows are looked up first.
-        let input = 2 * v.min(largest) * e + if v > largest { 0 } else { v * gates };
-        let readout = window * (v + 1 + h) + if read > 0 { LOGITS_BLOCKS } else { 0 };
+        // Of a stack whose largest pass is of so many positions. Gates and saved values are shared; an
+        // evaluation keeps two windows' hidden sequences.
+        let stack = |largest: u128| {
+            let layer = largest * (gates + h) + window * 2 * h + dropped + read * 2 * h;
+            // Where another pass is larger, a layer's old buffers are freed after the new are there.
+            let outgrown = if largest > window { window * (gates + h) } else { 0 };
+            // The embedding goes through the input product as a table, or its rows are looked up first.
+            let input = 2 * v.min(largest) * e + if v > largest { 0 } else { v * gates };
+            l * layer + outgrown + input
+        };
+        let gradients_of_logits = window * (v + 1 + h);
+        let readout = gradients_of_logits + if read > 0 { LOGITS_BLOCKS } else { 0 };
+        // The backward stack, what it keeps of a margin, one more half's readout, and both sides joined:
+        // the hidden sequence, its gradient, the gradients of the logits; the same sequence of two windows
+        // of an evaluation.
+        let other = if model.bidirectional {
+            stack(largest.max(margin))
+                + margin * (l * h + e)
+                + gradients_of_logits
+                + window * (v + 1 + 4 * h)
+                + read * 4 * h
+        } else {
+            0
+        };
         // Operands of the weights' gradients, laid out for at most 2048 rows at a time.
-        let laid_out = (l + 1) * window.min(2048) * h;
-        let windows = l * layer + outgrown + input + readout + laid_out + 6 * largest;
+        let directions = if model.bidirectional { 2 } else { 1 };
+        let laid_out = (directions * l + 1) * window.min(2048) * h;
+        let windows = stack(largest) + readout + other + laid_out + 6 * (largest + margin);
 
         let tensors = model.parameters();
         let counts = || tensors.iter().map(|(_, shape)| count(shape));
         let (parameters, of_largest) = (counts().sum::<u128>(), counts().max().unwrap_or(0));
         let packed = parameters - v * e + if model.tie_weights { v * h } else { 0 };
         let state = 2 * parameters + l * wide(model.cell.states()) * b * h;
-        let weights = 9 * parameters + 3 * of_largest + packed;
+        // Freed tensors leave holes, and those of two stacks twice as many.
+        let weights = 9 * parameters + 3 * directions * of_largest + packed;
         let bytes = |numbers: u128| u64::try_from(4 * numbers).unwrap_or(u64::MAX);
         Self {
             weights: bytes(weights + weights / 8),
@@ -168,9 +210,12 @@ impl Requirements {
                 vocab,
             ]
         } else {
+            let usual_margin = usual_train.margin;
+            let margin = if model.bidirectional { train.margin } else { usual_margin };
             vec![
                 ("hidden", model.hidden, hidden),
                 layers,
+                ("margin", margin, times(margin, usual_margin)),
                 ("batch", train.batch, times(train.batch, usual_train.batch)),
                 ("seq_len", train.seq_len, times(train.seq_len, usual_train.seq_len)),
                 vocab,
@@ -215,73 +260,5 @@ pub(super) fn available_memory() -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn model(change: impl FnOnce(&mut ModelConfig)) -> ModelConfig {
-        let mut model = ModelConfig { vocab: 80, ..ModelConfig::default() };
-        change(&mut model);
-        model
-    }
-
-    /// Which setting is refused, with so many bytes free.
-    fn refused(model: &ModelConfig, train: &TrainConfig, free: u64) -> &'static str {
-        let needs = Requirements::new(model, train, DataSizes { text: 1000, evaluation: 8192 });
-        match needs.ensure_memory(Some(free), model, train).unwrap_err() {
-            Error::Setting { name, message } => {
-                assert!(message.contains(&format!("lower `{name}`, which is ")), "{message}");
-                name
-            }
-            error => panic!("{error:?}"),
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_names_the_setting_to_lower() {
-        let usual = TrainConfig::default();
-        let with = |batch, seq_len| TrainConfig { batch, seq_len, ..TrainConfig::default() };
-        for (name, model, train) in [
-            ("hidden", model(|m| m.hidden = 65536), &usual),
-            ("layers", model(|m| (m.hidden, m.layers) = (1024, 64)), &usual),
-            ("embedding", model(|m| (m.embedding, m.vocab) = (65536, 60_000)), &usual),
-            ("max_vocab", model(|m| (m.vocab, m.embedding) = (1_000_000, 1024)), &usual),
-            ("batch", model(|_| ()), &with(65536, 4096)),
-            ("seq_len", model(|_| ()), &with(64, 1 << 20)),
-        ] {
-            assert_eq!(refused(&model, train, 1 << 30), name);
-        }
-    }
-
-    #[test]
-    fn the_largest_settings_give_a_number_and_no_overflow() {
-        let largest = model(|m| {
-            (m.hidden, m.embedding, m.layers, m.vocab) = (65536, 65536, 64, 0x11_0002);
-        });
-        let train = TrainConfig { batch: 65536, seq_len: 1 << 20, ..TrainConfig::default() };
-        let data = DataSizes { text: 1000, evaluation: 8192 };
-        let needs = Requirements::new(&largest, &train, data);
-        assert!(needs.windows > 1 << 50 && needs.memory() >= needs.windows);
-        assert!(needs.ensure_memory(Some(1 << 40), &largest, &train).is_err());
-        // Nobody knows what is free: nothing is refused.
-        needs.ensure_memory(None, &largest, &train).unwrap();
-    }
-
-    #[test]
-    fn the_text_that_is_there_already_counts_neither_way() {
-        let (model, train) = (model(|_| ()), TrainConfig::default());
-        let needs = |text| Requirements::new(&model, &train, DataSizes { text, evaluation: 0 });
-        let without = needs(0).memory();
-        assert_eq!(needs(1 << 30).memory(), without + (1 << 30));
-        needs(1 << 30).ensure_memory(Some(without), &model, &train).unwrap();
-        assert!(needs(1 << 30).ensure_memory(Some(without - 1), &model, &train).is_err());
-    }
-
-    #[test]
-    fn this_system_says_what_is_free() {
-        if cfg!(any(target_os = "linux", windows, target_os = "macos")) {
-            // Under Wine it may say nothing.
-            assert!(available_memory().is_none_or(|free| free < 1 << 50));
-            assert!(cfg!(windows) || available_memory().is_some());
-        }
-    }
-}
+#[path = "requirements_tests.rs"]
+mod tests;
