@@ -4,6 +4,7 @@
 //!     cargo run --release --example peer -- train --hidden 512 --layers 2 --batch 64 --seq-len 128
 //!     cargo run --release --example peer -- candle-nn (the same, by candle_nn::GRU and candle's AdamW)
 //!     cargo run --release --example peer -- floor (what the arithmetic of `train` takes at least)
+//!     cargo run --release --example peer -- both-directions (a bidirectional step against two others)
 //!     cargo run --release --example peer -- cores (what `train` would take on up to 16 threads)
 //!     cargo run --release --example peer -- sample --hidden 512 --layers 2 --threads 1
 
@@ -16,7 +17,7 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, GRU, Linear, Module, Optimizer, RNN, VarBuilder, VarMap};
 use chargru::fused::Precision;
-use chargru::model::Cell;
+use chargru::model::{Cell, ModelConfig};
 use chargru::runtime::with_threads;
 use clap::{Parser, ValueEnum};
 use rand_chacha::ChaCha8Rng;
@@ -47,6 +48,7 @@ struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Work {
     Train,
+    BothDirections,
     CandleNn,
     Sample,
     Floor,
@@ -77,6 +79,7 @@ fn main() -> Result<()> {
     // Exactly as many, also on fewer processors.
     with_threads(args.threads, || match args.work {
         Work::Train => train(&args),
+        Work::BothDirections => both_directions(&args),
         Work::CandleNn => candle_nn(&args),
         Work::Sample => sample(&args),
         Work::Floor => floor(&args),
@@ -116,6 +119,45 @@ fn train(args: &Args) -> Result<()> {
     let config = model(args.cell, args.hidden, args.layers);
     let mut step = TrainStep::new(&config, args.batch, args.precision)?;
     report(args, "chargru train", |ids, targets| step.run(ids, targets))
+}
+
+/// Steps of a bidirectional network, each after two steps of a network of one direction.
+fn both_directions(args: &Args) -> Result<()> {
+    args.precision.ensure_supported()?;
+    let one_way = model(args.cell, args.hidden, args.layers);
+    let both_ways = ModelConfig { bidirectional: true, ..one_way.clone() };
+    let mut one = TrainStep::new(&one_way, args.batch, args.precision)?;
+    let mut both = TrainStep::new(&both_ways, args.batch, args.precision)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut ratios = Vec::new();
+    let mut seconds = [Vec::new(), Vec::new()];
+    for _ in 0..args.steps {
+        let ids = random_ids(args.seq_len, args.batch, &mut rng)?;
+        let targets = random_ids(args.seq_len, args.batch, &mut rng)?;
+        let start = Instant::now();
+        one.run(&ids, &targets)?;
+        one.run(&ids, &targets)?;
+        let two = start.elapsed().as_secs_f64();
+        both.run(&ids, &targets)?;
+        let both = start.elapsed().as_secs_f64() - two;
+        ratios.push(two / both);
+        seconds[0].push(two);
+        seconds[1].push(both);
+    }
+    let median = |mut values: Vec<f64>| {
+        let mut counted = values.split_off(3);
+        counted.sort_by(f64::total_cmp);
+        counted[counted.len() / 2]
+    };
+    let [two, both] = seconds.map(median);
+    println!(
+        "both directions {} two steps {:.1} ms, one bidirectional {:.1} ms, speed ratio {:.3}",
+        args.shape(),
+        two * 1e3,
+        both * 1e3,
+        median(ratios)
+    );
+    Ok(())
 }
 
 /// The time that the products of a step take at the speed of the kernel in cache.

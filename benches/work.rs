@@ -8,10 +8,12 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use chargru::fused::Precision;
 use chargru::generate::{Request, TextStream, stream};
-use chargru::model::{Cell, Gradients, ModelConfig, Network, State, init, named_vars};
+use chargru::model::{
+    AnyNetwork, Cell, Gradients, ModelConfig, Network, Right, State, init, named_vars,
+};
 use chargru::runtime::Rounds;
 use chargru::text::{Tokenizer, VocabularyOptions};
-use chargru::train::{AdamW, AdamWConfig};
+use chargru::train::{AdamW, AdamWConfig, TrainConfig};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -40,7 +42,7 @@ pub fn random_ids(seq_len: usize, batch: usize, rng: &mut ChaCha8Rng) -> Result<
 }
 
 pub struct TrainStep {
-    network: Network,
+    network: AnyNetwork,
     optimizer: AdamW,
     state: State,
     rounds: Rounds,
@@ -52,7 +54,7 @@ impl TrainStep {
         let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
         let lr = AdamWConfig { lr: 2e-3, ..AdamWConfig::default() };
         Ok(Self {
-            network: Network::new(config, vb)?.with_precision(precision)?,
+            network: AnyNetwork::new(config, vb)?.with_precision(precision)?,
             optimizer: AdamW::named(named_vars(&weights)?, lr)?,
             state: State::zeros(config, batch, &Device::Cpu)?,
             rounds: Rounds::default(),
@@ -69,8 +71,21 @@ impl TrainStep {
 
     /// The same on this thread, whose sections a pool may share.
     pub fn run_here(&mut self, ids: &Tensor, targets: &Tensor) -> Result<()> {
+        let margin = TrainConfig::default().margin.min(ids.dim(0)?);
+        // Which ids stand where does not change what a step costs.
+        let right = self.network.bidirectional().map(|_| -> Result<Right> {
+            Ok(Right {
+                ids: targets.clone(),
+                resets: None,
+                margin: Some(ids.narrow(0, 0, margin)?.contiguous()?),
+                margin_resets: None,
+                scored: None,
+            })
+        });
+        let right = right.transpose()?;
+        let (window, state) = ((ids, targets), &self.state);
         let Gradients { grads, .. } =
-            self.network.gradients(ids, targets, &self.state, None, None)?;
+            self.network.gradients(window, state, None, right.as_ref(), None)?;
         let norm = self.optimizer.gradient_norm(&grads)?;
         Ok(self.optimizer.step_scaled(&grads, (1.0 / norm).min(1.0))?)
     }

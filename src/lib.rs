@@ -9,11 +9,12 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, proofread, evaluate, generate, model, data, text, runtime, error |
+//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
 //! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
 //! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | proofread, model, data, text, error |
 //! | [`proofread`] | what both sides of a text find unlikely in it | model, data, text, error |
 //! | [`evaluate`] | how well a network predicts a text | model, data, text, error |
+//! | [`fill`] | texts with gaps to texts without | generate, model, text, error |
 //! | [`generate`] | logits to ids to text | model, text, error |
 //! | [`model`] | the network: configuration, weights, state; the cells in tensor operations | fused, error |
 //! | [`data`] | ids to what training and evaluation read | text, error |
@@ -53,6 +54,7 @@ pub mod cli;
 pub mod data;
 mod error;
 pub mod evaluate;
+pub mod fill;
 pub mod fused;
 pub mod generate;
 pub mod model;

@@ -1,8 +1,11 @@
 //! The integration tests: one binary, a module a subject.
 
 mod adamw;
+mod bidirectional;
+mod bidirectional_runs;
 mod command_line;
 mod crash;
+mod fill;
 mod folders;
 mod generation;
 mod memory;

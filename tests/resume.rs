@@ -32,7 +32,7 @@ pub fn assert_same_run(dir: &TestDir, a: &str, b: &str) {
 }
 
 /// Stops `parts` after each of `stops` steps by ending the run there, then lets it go on.
-fn in_parts_and_whole(more: &[&str]) {
+pub fn in_parts_and_whole(more: &[&str]) {
     let dir = TestDir::new();
     let whole =
         [more, &["--eval-every", "7", "--schedule", "constant", "--dropout", "0.2"]].concat();

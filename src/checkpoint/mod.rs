@@ -7,6 +7,7 @@
 //! | `load`, `save` | a checkpoint folder read · written |
 //! | `read` | the bytes and the tensors of one file |
 //! | `run`, `lock` | the folder of a run: its two checkpoints, its metrics · its lock |
+//! | `newest` | which run is meant where none is named |
 //! | `atomic` | files and folders replaced in one step |
 //! | `contents` | what in a run's folder is chargru's, and what is not |
 //! | `disk`, `space` | the operations of a save on the file system · the space it takes |
@@ -17,6 +18,7 @@ pub(crate) mod disk;
 mod format;
 mod load;
 mod lock;
+mod newest;
 mod read;
 mod run;
 mod save;
@@ -24,7 +26,8 @@ mod space;
 
 pub use format::{Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState};
 pub use load::Checkpoint;
-pub use run::{IfExists, RunFolder, newest_run, read_metrics};
+pub use newest::{newest_bidirectional_run, newest_run};
+pub use run::{IfExists, RunFolder, read_metrics};
 pub use save::{save, tensors_to_bytes};
 pub use space::ensure_space;
 pub(crate) use space::space_needed;

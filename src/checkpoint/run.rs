@@ -1,9 +1,7 @@
 //! The folder of a run: `best`, `last`, `metrics.jsonl`, and a lock, so that only one process trains in it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use crate::checkpoint::atomic::{
     ensure_checkpoint_or_nothing, ensure_no_other_files, existing, recover, remove, replace_metrics,
@@ -18,7 +16,6 @@ use crate::checkpoint::space::{ensure_space, space_needed};
 use crate::error::{Error, Result, RunProblem, ensure};
 
 const METRICS: &str = "metrics.jsonl";
-const DEMO: &str = "demo";
 
 /// The folder of a run that this process trains; locked until it is dropped. Dropped before a checkpoint
 /// was saved, it leaves no trace of a new run.
@@ -284,25 +281,4 @@ fn json_line(metrics: &Metrics) -> std::io::Result<Vec<u8>> {
 fn holds_run(root: &Path) -> bool {
     ["best", "last"].iter().any(|name| existing(&root.join(name)).is_some())
         || root.join(METRICS).exists()
-}
-
-/// The run in the folder `checkpoints` that was saved last. The run `demo`, which ships with the program,
-/// counts only if there is no other.
-pub fn newest_run(checkpoints: &Path) -> Option<PathBuf> {
-    let written = |run: &Path| -> Option<SystemTime> {
-        ["best", "last"]
-            .iter()
-            .filter_map(|name| existing(&run.join(name)))
-            .filter_map(|folder| fs::metadata(folder.join(CONFIG)).ok()?.modified().ok())
-            .max()
-    };
-    fs::read_dir(checkpoints)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter_map(|run| {
-            let shipped = run.file_name().is_some_and(|name| name == DEMO);
-            Some(((!shipped, written(&run)?), run))
-        })
-        .max()
-        .map(|(_, run)| run)
 }

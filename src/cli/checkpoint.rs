@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use crate::checkpoint::{Checkpoint, newest_run};
+use crate::checkpoint::{Checkpoint, newest_bidirectional_run, newest_run};
 use crate::cli::args::wrong;
 use crate::cli::escape;
 use crate::cli::output::log;
@@ -23,7 +23,23 @@ pub(crate) fn checkpoint(path: Option<&Path>, device: &Device) -> Result<Checkpo
              or give one with --checkpoint",
         )?,
     };
-    let checkpoint = Checkpoint::open(&path, device)?;
+    open(&path, device)
+}
+
+/// Opens `path`, or the newest bidirectional run if none is given, and says which on stderr.
+pub(crate) fn bidirectional(path: Option<&Path>, device: &Device) -> Result<Checkpoint> {
+    let path: PathBuf = match path {
+        Some(path) => path.to_path_buf(),
+        None => newest_bidirectional_run(Path::new(CHECKPOINTS)).context(
+            "there is no bidirectional model in ./checkpoints yet: train one with `chargru train \
+             --bidirectional`, or give one with --checkpoint",
+        )?,
+    };
+    open(&path, device)
+}
+
+fn open(path: &Path, device: &Device) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(path, device)?;
     log!(
         "model {}, trained for {} steps on {}",
         escape::field(&checkpoint.folder.to_string_lossy()),

@@ -70,7 +70,7 @@ impl Target {
         Ok(if self.reference { network.reference() } else { network })
     }
 
-    /// The bidirectional network of `checkpoint`, its weights fixed.
+    /// The network of `checkpoint`, which must be bidirectional, its weights fixed.
     pub(crate) fn bidirectional(&self, checkpoint: &Checkpoint) -> Result<BidirectionalNetwork> {
         let network = checkpoint.bidirectional(&self.device)?;
         Ok(if self.reference { network.reference() } else { network })

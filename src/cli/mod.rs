@@ -7,6 +7,7 @@ mod device;
 mod errors;
 mod escape;
 mod eval;
+mod fill;
 mod info;
 mod output;
 mod progress;
@@ -45,7 +46,8 @@ Examples:
   chargru train poems.txt                          on your own text
   chargru train names.txt --documents lines
   chargru sample \"MAREN:\"                          with the newest model
-  chargru sample --checkpoint checkpoints/poems --temperature 0.6 --length 1000";
+  chargru sample --checkpoint checkpoints/poems --temperature 0.6 --length 1000
+  chargru fill \"The l___rn is out.\"               with a model of `train --bidirectional`";
 
 #[derive(Subcommand)]
 enum Command {
@@ -55,6 +57,8 @@ enum Command {
     Sample(sample::SampleArgs),
     /// Measure how well a model predicts a text
     Eval(eval::EvalArgs),
+    /// Fill the gaps of a text with a bidirectional model
+    Fill(fill::FillArgs),
     /// Tell how likely a model finds a text, line by line or character by character
     Score(score::ScoreArgs),
     /// Find what both sides of a text find unlikely in it, and say what would be likelier
@@ -130,6 +134,7 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
         }
         Command::Sample(sample) => sample::run(&sample).map(|()| Outcome::Done),
         Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),
+        Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
         Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
         Command::Proofread(proofread) => proofread::run(&proofread),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),

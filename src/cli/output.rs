@@ -82,6 +82,14 @@ pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     })
 }
 
+/// `text`, ended by a newline.
+pub(crate) fn with_final_newline(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
 /// A count with thousands set apart: 1,234,567.
 pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();

@@ -32,7 +32,7 @@ found is corrected.";
 #[derive(Args)]
 #[command(after_help = RULES)]
 pub(crate) struct ProofreadArgs {
-    /// Run, or a checkpoint in it [default: the newest run in ./checkpoints]
+    /// Run of a bidirectional model, or a checkpoint in it [default: the newest such run in ./checkpoints]
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
     /// Texts of any length: files, or - for stdin
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ProofreadArgs) -> Result<Outcome> {
         )));
     }
     let target = args.machine.open()?;
-    let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
+    let checkpoint = checkpoint::bidirectional(args.checkpoint.as_deref(), &target.device)?;
     let network = target.bidirectional(&checkpoint)?;
     let threshold = match args.threshold {
         Some(threshold) => threshold,

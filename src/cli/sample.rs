@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
-use crate::cli::output::{emit, emit_json, emit_text};
+use crate::cli::output::{emit, emit_json, emit_text, log, with_final_newline};
 use crate::cli::text_input::{read_stdin, read_text};
 use crate::data::CorpusRecord;
 use crate::generate::{
@@ -79,6 +79,9 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     }
     let target = args.machine.open()?;
     let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
+    if checkpoint.config.model.bidirectional {
+        log!("writing with the half of this bidirectional model that reads forward");
+    }
     let tokenizer = &checkpoint.tokenizer;
     let prompt = read_prompt(args, &checkpoint.config.corpus)?;
     let ids = match args.unknown {
@@ -157,13 +160,6 @@ fn print_json(samples: &[Sample], prompt: &str, seed: u64) -> Result<()> {
     Ok(())
 }
 
-fn with_final_newline(mut text: String) -> String {
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
-}
-
 /// Longest prompt, in bytes. A model forgets all but the end of a text long before.
 const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
@@ -204,7 +200,7 @@ fn read_prompt(args: &SampleArgs, record: &CorpusRecord) -> Result<String> {
 }
 
 /// A seed nobody chose: the clock's finest digits and the process's number.
-fn rand_seed() -> u64 {
+pub(crate) fn rand_seed() -> u64 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |time| u64::from(time.subsec_nanos()) << 20 ^ time.as_secs());

@@ -11,15 +11,19 @@ use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::output::{bits, emit, emit_json};
 use crate::cli::text_input::{is_pipe, read_stdin, read_text};
-use crate::evaluate::{score_documents, score_text};
-use crate::model::Network;
+use crate::evaluate::{score_both_sides, score_documents, score_text};
+use crate::model::{AnyNetwork, BidirectionalNetwork, Network};
 use crate::text::{Corpus, Documents, MAX_CORPUS_BYTES, ReadOptions, Tokenizer};
 
 const RULES: &str = "\
 The text is read as that of the training was: its encoding, its line ends, its division into documents. A
 model of --documents lines reads every line that is not empty as a document of its own, one of --documents
 files the whole text as one; the end of a document is predicted and counted too. Any other model reads the
-text from its beginning, where nothing predicts the first character.";
+text from its beginning, where nothing predicts the first character.
+
+A bidirectional model tells how likely each character is given both sides of it (pseudo-likelihood, no
+measure for a model that reads forward only). Then nothing predicts the first and the last character of a
+text, and the end of a document, known from what follows, has no line.";
 
 #[derive(Args)]
 #[command(after_help = RULES)]
@@ -34,7 +38,8 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_enum, default_value_t = Per::Line)]
     per: Per,
     /// Also write the logits after each character, [N, V] float32, as `logits` in a safetensors file;
-    /// those of the documents follow each other, and the end of a document has none
+    /// those of the documents follow each other, and the end of a document has none. Of a bidirectional
+    /// model: the logits of each character that is predicted
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
     /// Print JSON, one object a line; `ids` counts what was predicted
@@ -60,9 +65,15 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     let tokenizer = &checkpoint.tokenizer;
     let record = &checkpoint.config.corpus;
     let text = read(&args.file, &record.read)?;
-    let network = target.network(&checkpoint)?;
-    let (units, logits) =
-        score(&network, tokenizer, &text, record.documents, args.logits.is_some())?;
+    let keep_logits = args.logits.is_some();
+    let (units, logits) = match target.any_network(&checkpoint)? {
+        AnyNetwork::Forward(network) => {
+            score(&network, tokenizer, &text, record.documents, keep_logits)?
+        }
+        AnyNetwork::Bidirectional(network) => {
+            score_from_both_sides(&network, tokenizer, &text, record.documents, keep_logits)?
+        }
+    };
     if let (Some(path), Some(logits)) = (&args.logits, &logits) {
         let bytes = tensors_to_bytes(&[("logits".to_string(), logits.clone())])?;
         std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
@@ -88,8 +99,10 @@ fn read(path: &Path, options: &ReadOptions) -> Result<Corpus> {
 struct Scored<'a> {
     /// None for the end.
     bytes: Option<&'a [u8]>,
-    /// None if nothing precedes it.
+    /// None if nothing precedes it, or where both sides are read, if one of them is empty.
     nats: Option<f32>,
+    /// The last of a document whose end is not scored.
+    last: bool,
 }
 
 fn score<'a>(
@@ -102,7 +115,7 @@ fn score<'a>(
     let parts: Vec<&str> = text.documents(documents).collect();
     // All at once, so that an error names all unknown characters.
     let ids = tokenizer.encode(&parts.concat())?;
-    let id = |(&id, nats)| Scored { bytes: Some(tokenizer.bytes_of(id)), nats };
+    let id = |(&id, nats)| Scored { bytes: Some(tokenizer.bytes_of(id)), nats, last: false };
     if documents == Documents::Off {
         let score = score_text(network, tokenizer, &ids, keep_logits)?;
         return Ok((ids.iter().zip(score.nats).map(id).collect(), score.logits));
@@ -113,7 +126,33 @@ fn score<'a>(
     let mut scored = Vec::with_capacity(ids.len() + parts.len());
     for (part, nats) in parts.iter().zip(&score.nats) {
         scored.extend(part.iter().zip(nats.iter().copied().map(Some)).map(id));
-        scored.push(Scored { bytes: None, nats: nats.last().copied() });
+        scored.push(Scored { bytes: None, nats: nats.last().copied(), last: false });
+    }
+    Ok((scored, score.logits))
+}
+
+/// [`score`] by a bidirectional network: the ends of documents are not scored.
+fn score_from_both_sides<'a>(
+    network: &BidirectionalNetwork,
+    tokenizer: &'a Tokenizer,
+    text: &Corpus,
+    documents: Documents,
+    keep_logits: bool,
+) -> Result<(Vec<Scored<'a>>, Option<Tensor>)> {
+    let parts: Vec<&str> = text.documents(documents).collect();
+    // All at once, so that an error names all unknown characters.
+    tokenizer.encode(&parts.concat())?;
+    let parts = parts.into_iter().map(|part| tokenizer.encode(part));
+    let parts: Vec<Vec<u32>> = parts.collect::<Result<_, _>>()?;
+    let score = score_both_sides(network, tokenizer, &parts, keep_logits)?;
+    let mut scored = Vec::new();
+    for (part, nats) in parts.iter().zip(&score.nats) {
+        for (&id, &nats) in part.iter().zip(nats) {
+            scored.push(Scored { bytes: Some(tokenizer.bytes_of(id)), nats, last: false });
+        }
+        if let Some(last) = scored.last_mut() {
+            last.last = documents != Documents::Off;
+        }
     }
     Ok((scored, score.logits))
 }
@@ -179,7 +218,7 @@ fn spans(per: Per, scored: &[Scored]) -> Vec<Span> {
         }
         // A document's last newline and its end are of one line.
         let end_follows = scored.get(index + 1).is_some_and(|next| next.bytes.is_none());
-        if one.bytes.is_none_or(|bytes| bytes == b"\n" && !end_follows) {
+        if one.last || one.bytes.is_none_or(|bytes| bytes == b"\n" && !end_follows) {
             all.push(std::mem::take(&mut span));
         }
     }

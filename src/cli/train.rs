@@ -267,6 +267,10 @@ fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
     let text = sample(&target.network(&best)?, &best.tokenizer, best.config.corpus.documents, 0)?;
     let written = emit_text(&format!("{}\n", text.trim_end()));
     log!("the checkpoint is {root}; write more with: chargru sample --checkpoint {root}");
+    if trainer.model().bidirectional {
+        log!("fill gaps with: chargru fill --checkpoint {root} TEXT");
+        log!("find typos with: chargru proofread --checkpoint {root} FILE");
+    }
     written
 }
 

@@ -9,7 +9,8 @@ use crate::error::{Error, Result, ensure};
 /// T of the windows in which a text is evaluated. A longer window is not faster and takes more memory.
 pub const READING_WINDOW: usize = 128;
 
-/// M of the margins, on either side, in which a bidirectional network is evaluated.
+/// M of the margins, on either side, with which a bidirectional network is evaluated: the loss of a trained
+/// network falls no further with more (benches/README.md).
 pub const READING_MARGIN: usize = 64;
 
 /// Which state enters a window.

@@ -127,7 +127,7 @@ pub fn score_documents(
     Ok(DocumentScores { nats: of_documents, logits })
 }
 
-fn ensure_finite<'a>(nats: impl IntoIterator<Item = &'a f32>) -> Result<()> {
+pub(super) fn ensure_finite<'a>(nats: impl IntoIterator<Item = &'a f32>) -> Result<()> {
     match nats.into_iter().find(|nats| !nats.is_finite()) {
         Some(wrong) => Err(Error::Logits(format!(
             "the model's score of the text is {wrong}: its weights are unusable, train it again"

@@ -11,7 +11,7 @@
 //! | room | what it owns | may import |
 //! |---|---|---|
 //! | `inference` | one time step at a time, without gradients | rnn, gemm, simd, tensors |
-//! | `window` | loss and gradients of a network over a window, without candle's graph | rnn, readout, workspace, mask, gemm, simd, tensors, parallel |
+//! | `window` | loss and gradients of a network over a window, without candle's graph | rnn, readout, workspace, mask, gemm, simd, tensors |
 //! | `autograd` | a layer, and the readout, as candle ops | rnn, readout, workspace, simd, tensors |
 //! | `readout` | logits, softmax and cross-entropy, on slices | workspace, gemm, simd, tensors, parallel |
 //! | `rnn` | one recurrent layer over a window, on slices; its cells | workspace, gemm, simd, tensors, parallel |

@@ -263,6 +263,6 @@ fn exclude_unknown(tokenizer: &Tokenizer, logits: &mut [f32]) {
 }
 
 /// What stands before the first character where no prompt does: a line's end, if the text has lines.
-fn beginning(tokenizer: &Tokenizer) -> u32 {
+pub(crate) fn beginning(tokenizer: &Tokenizer) -> u32 {
     ["\n", " "].iter().find_map(|text| tokenizer.encode(text).ok()?.first().copied()).unwrap_or(0)
 }

@@ -19,6 +19,7 @@ mod stream;
 mod utf8;
 
 pub use generator::Generator;
+pub(crate) use generator::beginning;
 pub use request::{Chunk, FinishReason, Request, RowId};
 pub use sampling::{Sampler, SamplingConfig};
 pub use stream::{MAX_SAMPLES, Sample, TextStream, samples, stream};

@@ -16,6 +16,7 @@ use chargru::checkpoint::{
     Checkpoint, IfExists, RunFolder, newest_run, read_metrics, tensors_to_bytes,
 };
 use chargru::data::{DataConfig, EncodedText, Evaluation, READING_WINDOW};
+use chargru::evaluate::evaluate_any;
 use chargru::generate::{Request, SamplingConfig, samples};
 use chargru::model::{Cell, ModelConfig};
 use chargru::text::{
@@ -47,31 +48,35 @@ pub const TARGETS: [Target; 10] = [
         name: "config_json",
         kind: Kind::Json,
         run: config_json,
-        valid: |s| s.both("config.json"),
+        valid: |s| s.all("config.json"),
     },
     Target {
         name: "tokenizer_json",
         kind: Kind::Json,
         run: tokenizer_json,
-        valid: |s| s.both("tokenizer.json"),
+        valid: |s| s.all("tokenizer.json"),
     },
     Target {
         name: "weights",
         kind: Kind::Safetensors,
         run: weights,
-        valid: |s| vec![s.file(Run::Streams, "model.safetensors")],
+        valid: |s| {
+            [Run::Streams, Run::BothSides].map(|run| s.file(run, "model.safetensors")).to_vec()
+        },
     },
     Target {
         name: "training_json",
         kind: Kind::Json,
         run: training_json,
-        valid: |s| s.both("training.json"),
+        valid: |s| s.all("training.json"),
     },
     Target {
         name: "training_tensors",
         kind: Kind::Safetensors,
         run: training_tensors,
-        valid: |s| vec![s.file(Run::Documents, "training.safetensors")],
+        valid: |s| {
+            [Run::Documents, Run::BothSides].map(|run| s.file(run, "training.safetensors")).to_vec()
+        },
     },
     Target {
         name: "metrics",
@@ -123,14 +128,19 @@ impl Target {
     }
 }
 
-/// The two ways to train: on one long text, on documents.
+/// The ways to train: on one long text, on documents, from both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {
     Streams,
     Documents,
+    BothSides,
 }
 
-/// A folder with two small runs, made once. A target replaces one of their files again and again.
+impl Run {
+    const ALL: [Self; 3] = [Self::Streams, Self::Documents, Self::BothSides];
+}
+
+/// A folder with small runs, made once. A target replaces one of their files again and again.
 pub struct Stage {
     folder: tempfile::TempDir,
     metrics: Vec<u8>,
@@ -147,7 +157,7 @@ impl Stage {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let mut stage =
             Self { folder: folder.expect("a folder"), metrics: Vec::new(), valid: Vec::new() };
-        for run in [Run::Streams, Run::Documents] {
+        for run in Run::ALL {
             let root = stage.root(run);
             let mut trainer = Self::job(run)
                 .start(Self::corpus(), &Device::Cpu)
@@ -180,6 +190,7 @@ impl Stage {
         let (cell, documents) = match run {
             Run::Streams => (Cell::GruResetAfter, Documents::Off),
             Run::Documents => (Cell::Lstm, Documents::Lines),
+            Run::BothSides => (Cell::Gru, Documents::Off),
         };
         Job {
             model: ModelConfig {
@@ -188,6 +199,7 @@ impl Stage {
                 hidden: 4,
                 layers: 2,
                 dropout: 0.25,
+                bidirectional: run == Run::BothSides,
                 ..ModelConfig::default()
             },
             data: DataConfig {
@@ -198,6 +210,7 @@ impl Stage {
             train: TrainConfig {
                 batch: 2,
                 seq_len: 5,
+                margin: 3,
                 steps: Some(3),
                 eval_every: Some(2),
                 ..TrainConfig::default()
@@ -213,6 +226,7 @@ impl Stage {
         self.folder.path().join(match run {
             Run::Streams => "streams",
             Run::Documents => "documents",
+            Run::BothSides => "both",
         })
     }
 
@@ -222,8 +236,8 @@ impl Stage {
         found.expect("a file of the stage").1.clone()
     }
 
-    fn both(&self, name: &str) -> Vec<Vec<u8>> {
-        [Run::Streams, Run::Documents].map(|run| self.file(run, name)).to_vec()
+    fn all(&self, name: &str) -> Vec<Vec<u8>> {
+        Run::ALL.map(|run| self.file(run, name)).to_vec()
     }
 
     /// Writes `input` in the place of a run's file.
@@ -232,13 +246,14 @@ impl Stage {
     }
 }
 
-/// The run that an input belongs to: it has a word that only files of documents have.
+/// Whether an input has a word, by which its run is known.
+fn has(input: &[u8], word: &str) -> bool {
+    input.windows(word.len()).any(|part| part == word.as_bytes())
+}
+
+/// The run that an input belongs to, by a word that only files of documents have.
 fn run_of(input: &[u8], word: &str) -> Run {
-    if input.windows(word.len()).any(|part| part == word.as_bytes()) {
-        Run::Documents
-    } else {
-        Run::Streams
-    }
+    if has(input, word) { Run::Documents } else { Run::Streams }
 }
 
 /// An error and its causes, as the program prints them.
@@ -302,6 +317,20 @@ fn write_with(checkpoint: &Checkpoint) {
             Err(error) => assert!(matches!(error, chargru::Error::Logits(_)), "{error}"),
         }
     }
+    if checkpoint.config.model.bidirectional {
+        let network = checkpoint.any_network(&Device::Cpu).expect("weights that were checked");
+        let documents = match tokenizer.end_of_document() {
+            Some(_) => Documents::Lines,
+            None => Documents::Off,
+        };
+        let known = tokenizer.decode(&ids).expect("its own ids");
+        let text = EncodedText::new(Corpus::from_text("tide", known), tokenizer, documents)
+            .and_then(|text| Evaluation::bidirectional(text, READING_WINDOW, 5));
+        if let Ok(text) = text {
+            let found = evaluate_any(&network, &text, tokenizer).expect("an evaluation");
+            assert_eq!(found.ids, text.predictions() as u64);
+        }
+    }
 }
 
 /// Resumes the run in `root`, and trains one step as the resumed run would.
@@ -331,7 +360,7 @@ fn resume(root: &Path, name: &str) -> Outcome {
         &data,
         Some(checkpoint.tokenizer.clone()),
         &train,
-        false,
+        checkpoint.config.model.bidirectional,
     )
     .expect("as just now");
     let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &Device::Cpu)
@@ -350,12 +379,13 @@ fn resume(root: &Path, name: &str) -> Outcome {
 }
 
 fn config_json(stage: &Stage, input: &[u8]) -> Outcome {
-    let run = run_of(input, "\"lines\"");
+    let both = has(input, "\"bidirectional\"");
+    let run = if both { Run::BothSides } else { run_of(input, "\"lines\"") };
     let outcome = match open(stage, run, "config.json", input) {
         Ok(_) => resume(&stage.root(run), "config.json"),
         Err(outcome) => outcome,
     };
-    newest_run(stage.folder.path()).expect("two runs");
+    newest_run(stage.folder.path()).expect("runs");
     outcome
 }
 
@@ -373,8 +403,8 @@ fn tokenizer_json(stage: &Stage, input: &[u8]) -> Outcome {
 }
 
 fn weights(stage: &Stage, input: &[u8]) -> Outcome {
-    open(stage, Run::Streams, "model.safetensors", input)
-        .map_or_else(|outcome| outcome, |_| Outcome::Used)
+    let run = if has(input, "_reverse") { Run::BothSides } else { Run::Streams };
+    open(stage, run, "model.safetensors", input).map_or_else(|outcome| outcome, |_| Outcome::Used)
 }
 
 fn training_json(stage: &Stage, input: &[u8]) -> Outcome {
@@ -384,8 +414,9 @@ fn training_json(stage: &Stage, input: &[u8]) -> Outcome {
 }
 
 fn training_tensors(stage: &Stage, input: &[u8]) -> Outcome {
-    stage.put(Run::Documents, "training.safetensors", input);
-    resume(&stage.root(Run::Documents), "training.safetensors")
+    let run = if has(input, "_reverse") { Run::BothSides } else { Run::Documents };
+    stage.put(run, "training.safetensors", input);
+    resume(&stage.root(run), "training.safetensors")
 }
 
 fn metrics(stage: &Stage, input: &[u8]) -> Outcome {
@@ -419,8 +450,10 @@ embedding = 8
 layers = 1
 dropout = 0.1
 tie-weights = false
+bidirectional = true
 batch = 4
 seq-len = 16
+margin = 3
 steps = 30
 epochs = 2
 time-limit = "1h30m"
@@ -515,7 +548,15 @@ fn corpus(stage: &Stage, input: &[u8]) -> Outcome {
     }
     let whole = EncodedText::new(corpus, &data.tokenizer, vocabulary.documents).expect("as before");
     let evaluation =
-        Evaluation::new(whole, READING_WINDOW).expect("a text to train on is one to read");
+        Evaluation::new(whole.clone(), READING_WINDOW).expect("a text to train on is one to read");
+    every_target_once(&evaluation);
+    if let Ok(evaluation) = Evaluation::bidirectional(whole.clone(), 7, 3) {
+        every_target_once(&evaluation);
+    }
+    Outcome::Used
+}
+
+fn every_target_once(evaluation: &Evaluation) {
     let mut predicted = 0;
     for window in evaluation.windows() {
         predicted += window
@@ -523,7 +564,6 @@ fn corpus(stage: &Stage, input: &[u8]) -> Outcome {
             .map_or(window.targets.len(), |weights| weights.iter().filter(|&&w| w == 1).count());
     }
     assert_eq!(predicted, evaluation.predictions(), "every target is predicted once");
-    Outcome::Used
 }
 
 /// What is encoded is decoded again, character by character.
@@ -598,7 +638,7 @@ fn prompt(stage: &Stage, input: &[u8]) -> Outcome {
 /// Shapes of networks that the weights follow in `network`.
 fn networks() -> Vec<Vec<u8>> {
     let shapes =
-        (0..5u8).flat_map(|cell| [0u8, 1, 2, 3].map(|flags| [cell, 2, 3, cell % 3, flags]));
+        (0..5u8).flat_map(|cell| [0u8, 1, 2, 3, 16, 18].map(|flags| [cell, 2, 3, cell % 3, flags]));
     shapes.map(|shape| [&shape[..], &[0, 0, 128, 63, 205, 204, 76, 190]].concat()).collect()
 }
 
@@ -609,7 +649,8 @@ fn network(stage: &Stage, input: &[u8]) -> Outcome {
     else {
         return Outcome::Refused;
     };
-    let (tie_weights, documents) = (flags & 1 == 1, flags & 2 == 2);
+    let (bidirectional, documents) = (flags & 16 == 16, flags & 2 == 2);
+    let tie_weights = flags & 1 == 1 && !bidirectional;
     let options = VocabularyOptions {
         documents: if documents { Documents::Lines } else { Documents::Off },
         units: if flags & 4 == 4 { Units::Bytes } else { Units::Chars },
@@ -625,7 +666,7 @@ fn network(stage: &Stage, input: &[u8]) -> Outcome {
         layers: usize::from(layers % 3) + 1,
         dropout: 0.0,
         tie_weights,
-        bidirectional: false,
+        bidirectional,
     };
     let mut config: serde_json::Value =
         serde_json::from_slice(&stage.file(Run::Streams, "config.json")).expect("JSON");

@@ -6,6 +6,12 @@
 
 Reads the first 1,000 characters of TEXT from the zero state. Row t of `logits` [N, V] is what the model predicts
 after the character t; N may be larger. Exits with 1 when a logit differs by more than 1e-5 * max(1, |logit|).
+
+Of a bidirectional checkpoint these are the logits of its forward half. What it predicts from both sides is compared by
+its loss on a short text of its own, which both programs read as a whole:
+
+    chargru eval --checkpoint DIR --json SHORT > loss.json
+    python tests/reference/load_in_torch.py DIR TEXT logits.safetensors --both SHORT loss.json
 """
 
 import argparse
@@ -18,6 +24,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 CHARACTERS = 1000
+# Of a text of more, an evaluation reads some characters without all that follows.
+SHORT = 180
 TOLERANCE = 1e-5
 
 
@@ -105,11 +113,61 @@ class CharRnn(torch.nn.Module):
         return self.readout(hidden)
 
 
+def one_direction(weights, suffix, readout):
+    """The tensors of the layers whose names end so, and of this readout, named as those of one direction."""
+    found = {"embedding.weight": weights["embedding.weight"]}
+    for name, tensor in weights.items():
+        if name.startswith("rnn.") and name.endswith("_reverse") == bool(suffix):
+            found[name.removesuffix(suffix)] = tensor
+        elif name.startswith(readout + "."):
+            found[name.replace(readout, "readout")] = tensor
+    return found
+
+
+class BothSides(torch.nn.Module):
+    """Two networks of one direction, and a readout of both hidden sequences. (Not torch.nn.GRU(bidirectional=True): its
+    second layer reads both directions of the first, and so the character that is to be predicted.)"""
+
+    def __init__(self, config, vocab, weights):
+        super().__init__()
+        self.forwards, self.backwards = CharRnn(config, vocab), CharRnn(config, vocab)
+        self.forwards.load_state_dict(one_direction(weights, "", "forward_readout"), strict=True)
+        self.backwards.load_state_dict(one_direction(weights, "_reverse", "backward_readout"), strict=True)
+        self.readout = torch.nn.Linear(2 * config["hidden"], vocab)
+        self.readout.load_state_dict({name: weights[f"readout.{name}"] for name in ("weight", "bias")})
+
+    def loss(self, ids):
+        """Mean nats of ids[1:-1], each given all others."""
+        left, _ = self.forwards.rnn(self.forwards.embedding(ids[:-2]))
+        right, _ = self.backwards.rnn(self.backwards.embedding(ids[2:].flip(0)))
+        logits = self.readout(torch.cat([left, right.flip(0)], 1))
+        return torch.nn.functional.cross_entropy(logits, ids[1:-1])
+
+
+def compare_both(both, tokenizer, text, evaluation):
+    """Whether the loss from both sides is chargru's."""
+    ids = tokenizer.encode(text.read_text(encoding="utf-8-sig"), add_special_tokens=False).ids
+    evaluation = json.loads(evaluation.read_text(encoding="utf-8"))
+    if not 3 <= len(ids) <= SHORT or evaluation["ids"] != len(ids) - 2:
+        sys.exit(f"{text} has {len(ids)} characters and {evaluation['ids']} were predicted: give 3 to {SHORT}, all at once")
+    with torch.inference_mode():
+        expected = both.double().loss(torch.tensor(ids)).item()
+    difference = abs(evaluation["loss"] - expected)
+    within = difference <= TOLERANCE * max(1.0, expected)
+    print(
+        f"from both sides {evaluation['loss']:.7f} nats per character against {expected:.7f}, "
+        f"{'within' if within else 'BEYOND'} {TOLERANCE:.0e}"
+    )
+    return within
+
+
 def main():
     parser = argparse.ArgumentParser(description="compare chargru's logits with PyTorch's")
     parser.add_argument("checkpoint", type=Path, help="a folder with config.json, tokenizer.json, model.safetensors")
     parser.add_argument("text", type=Path, help="the text that chargru scored")
     parser.add_argument("logits", type=Path, help="what chargru score --logits wrote")
+    parser.add_argument("--both", type=Path, nargs=2, metavar=("SHORT", "JSON"),
+                        help="of a bidirectional checkpoint: a short text, and what chargru eval --json printed for it")
     args = parser.parse_args()
 
     config = json.loads((args.checkpoint / "config.json").read_text(encoding="utf-8"))["model"]
@@ -117,8 +175,21 @@ def main():
     weights = load_file(args.checkpoint / "model.safetensors")
     if config["tie_weights"]:
         weights["readout.weight"] = weights["embedding.weight"]
-    model = CharRnn(config, tokenizer.get_vocab_size()).eval()
-    model.load_state_dict(weights, strict=True)
+    vocab = tokenizer.get_vocab_size()
+    bidirectional = config.get("bidirectional", False)
+    if bidirectional != bool(args.both):
+        sys.exit(f"the checkpoint is {'' if bidirectional else 'not '}bidirectional: --both is for one that is")
+    if bidirectional:
+        both = BothSides(config, vocab, weights).eval()
+        model = both.forwards
+        names = ("readout", "forward_readout", "backward_readout")
+        readouts = [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
+        layers = [f"rnn.{name}{suffix}" for name in model.rnn.state_dict() for suffix in ("", "_reverse")]
+        if weights.keys() != {"embedding.weight", *readouts, *layers}:
+            sys.exit(f"the checkpoint has other tensors: {sorted(weights)}")
+    else:
+        model = CharRnn(config, vocab).eval()
+        model.load_state_dict(weights, strict=True)
 
     # Universal newlines and a dropped byte-order mark, as chargru reads by default.
     text = args.text.read_text(encoding="utf-8-sig")[: CHARACTERS + 1]
@@ -140,6 +211,8 @@ def main():
         f"largest difference {difference.max().item():.2e}, relative {relative:.2e}, "
         f"{'within' if within else 'BEYOND'} {TOLERANCE:.0e} (PyTorch's own float32 is {rounding:.2e} from its float64)"
     )
+    if bidirectional:
+        within = compare_both(both, tokenizer, *args.both) and within
     sys.exit(0 if within else 1)
 
 

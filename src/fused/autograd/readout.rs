@@ -1,7 +1,7 @@
 //! The readout and its loss as a candle op.
 
 use crate::fused::autograd::hooks::{self, Generations};
-use crate::fused::readout::Readout;
+use crate::fused::readout::single::Readout;
 use crate::fused::simd::level::{Level, Precision};
 use crate::fused::tensors::{self, floats};
 use crate::fused::workspace::Workspace;

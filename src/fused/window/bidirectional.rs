@@ -1,7 +1,6 @@
-//! A bidirectional network over a window: two stacks, a readout of both, and a readout of each.
+//! A bidirectional network over a window: two stacks, a readout of both, and one of each alone.
 
-use crate::fused::parallel;
-use crate::fused::readout::Readout;
+use crate::fused::readout::pair::{PairGradients, PairReadout};
 use crate::fused::simd::level::Level;
 use crate::fused::window::network::{Window, WindowGradients};
 use crate::fused::window::stack::insert;
@@ -11,13 +10,13 @@ use std::mem::take;
 
 /// A bidirectional network, and a window of text for it.
 pub struct BidirectionalWindow<'a> {
-    /// The two directions, each with a readout and targets of its own: forward, then backward.
+    /// The two directions: forward, then backward, each with a readout of its own.
     pub halves: [Window<'a>; 2],
     /// Of the two hidden sequences side by side: weight `[V, 2H]` and bias `[V]`.
     pub readout: (&'a Tensor, &'a Tensor, &'a Workspace),
     /// `[T, B]` of u32
     pub targets: &'a Tensor,
-    /// `[T, B]` of u8: 0 where a target does not count. None if all do.
+    /// `[T, B]` of u8: 0 where only the forward half is to predict the target. None if both are everywhere.
     pub scored: Option<&'a Tensor>,
     /// Factor of the losses of the halves in the sum that the gradients are of.
     pub half_weight: f32,
@@ -34,74 +33,44 @@ impl BidirectionalWindow<'_> {
         let level = Level::choose(forward.precision)?;
         let stacks = [forward.stack(level), backward.stack(level)];
         let mut runs = [stacks[0].forward()?, stacks[1].forward()?];
-        let shape @ [t, b, h] = runs[0].shape();
+        let shape = runs[0].shape();
         if runs[1].shape() != shape {
             bail!("the halves of a window differ: {shape:?} and {:?}", runs[1].shape());
         }
         let state = runs[0].state()?;
 
         let mut grads = GradStore::default();
-        let (weight, bias, workspace) = self.readout;
+        let workspace = self.readout.2;
+        let readouts = [self.readout, forward.readout, backward.readout].map(|(w, b, _)| (w, b));
+        let (targets, scored, alone) = (self.targets, self.scored, self.half_weight);
         let mut buffers = workspace.begin();
-        let (mut joined, mut of_both) = (take(&mut buffers.hidden), take(&mut buffers.grad_source));
-        let hidden = joined.resized(2 * t * b * h);
-        join([runs[0].output(), runs[1].output()], h, hidden);
-        let readout = Readout::new(level, [t, b, 2 * h], weight, bias, self.targets, self.scored)?;
+        // The gradients of the hidden sequences belong to the buffers of the readouts of each alone.
+        let mut own = [forward.readout.2.begin(), backward.readout.2.begin()];
+        let [mut left, mut right] = own.each_mut().map(|own| take(&mut own.grad_source));
+        let readout = PairReadout::new(level, shape, readouts, targets, scored, alone)?;
+        let hidden = [runs[0].output(), runs[1].output()];
         let loss = readout.forward(hidden, &mut buffers)?;
-        let grad = of_both.resized(hidden.len());
-        let [of_weight, of_bias] = readout.backward(hidden, 1.0, grad, &mut buffers)?;
-        insert(&mut grads, weight, of_weight)?;
-        insert(&mut grads, bias, of_bias)?;
-
-        for (half, (window, (stack, runs))) in
-            self.halves.iter().zip(stacks.iter().zip(&mut runs)).enumerate()
-        {
-            let (weight, bias, workspace) = window.readout;
-            let mut own = workspace.begin();
-            let mut grad = take(&mut own.grad_source);
-            let readout = Readout::new(level, shape, weight, bias, window.targets, window.scored)?;
-            let hidden = runs.output();
-            readout.forward(hidden, &mut own)?;
-            let of_hidden = grad.resized(hidden.len());
-            let [of_weight, of_bias] =
-                readout.backward(hidden, self.half_weight, of_hidden, &mut own)?;
-            insert(&mut grads, weight, of_weight)?;
-            insert(&mut grads, bias, of_bias)?;
-            add_half(&of_both, half, h, of_hidden);
-            own.grad_source = stack.backward(runs, grad, &mut grads)?;
-            workspace.finish(own);
-        }
-        (buffers.hidden, buffers.grad_source) = (joined, of_both);
+        let count = hidden[0].len();
+        let of_hidden = [left.resized(count), right.resized(count)];
+        let of_readout = readout.backward(hidden, of_hidden, &mut buffers)?;
         workspace.finish(buffers);
+        let PairGradients { weights, biases } = of_readout;
+        for ((weight, bias), grads_of) in readouts.into_iter().zip(weights.into_iter().zip(biases))
+        {
+            insert(&mut grads, weight, grads_of.0)?;
+            insert(&mut grads, bias, grads_of.1)?;
+        }
+
+        let work = stacks.iter().zip(&mut runs).zip([left, right]).zip(&mut own);
+        for (((stack, runs), of_hidden), own) in work {
+            own.grad_source = stack.backward(runs, of_hidden, &mut grads)?;
+        }
+        for (half, own) in self.halves.iter().zip(own) {
+            half.readout.2.finish(own);
+        }
         for (stack, runs) in stacks.iter().zip(runs) {
             stack.finish(runs);
         }
         Ok(WindowGradients { loss, grads, state })
     }
-}
-
-/// Rows that one task copies.
-const ROWS: usize = 256;
-
-/// Puts the rows `[H]` of two sequences side by side, `[2H]`.
-fn join(halves: [&[f32]; 2], h: usize, joined: &mut [f32]) {
-    parallel::for_items(joined.chunks_mut(ROWS * 2 * h).enumerate(), |(block, joined)| {
-        let [left, right] = halves.map(|half| half[block * ROWS * h..].chunks_exact(h));
-        for (row, (left, right)) in joined.chunks_exact_mut(2 * h).zip(left.zip(right)) {
-            row[..h].copy_from_slice(left);
-            row[h..].copy_from_slice(right);
-        }
-    });
-}
-
-/// Adds the first (0) or second (1) half of each row `[2H]` to the row `[H]` of `sums`.
-fn add_half(joined: &[f32], half: usize, h: usize, sums: &mut [f32]) {
-    parallel::for_items(sums.chunks_mut(ROWS * h).enumerate(), |(block, sums)| {
-        let joined = joined[block * ROWS * 2 * h..].chunks_exact(2 * h);
-        for (sums, row) in sums.chunks_exact_mut(h).zip(joined) {
-            for (sum, value) in sums.iter_mut().zip(&row[half * h..][..h]) {
-                *sum += value;
-            }
-        }
-    });
 }

@@ -1,7 +1,7 @@
 //! A network over a window: embedding, layers, readout.
 
 use crate::fused::mask::Mask;
-use crate::fused::readout::Readout;
+use crate::fused::readout::single::Readout;
 use crate::fused::rnn::cells::Cell;
 use crate::fused::rnn::layer::LayerSpec;
 use crate::fused::rnn::sizes::Direction;

@@ -1,19 +1,17 @@
-//! Logits, softmax and mean cross-entropy, on slices. The only array of the size of the logits is
-//! their gradient, which the forward pass computes while a block of them is in cache.
+//! The readout of one hidden sequence.
 
 use crate::fused::gemm::panels::{Order, Panels};
 use crate::fused::gemm::product::{Accumulate, linear, matmul};
 use crate::fused::gemm::reduce::column_sums;
 use crate::fused::gemm::transposed::{MatmulTn, zeros};
 use crate::fused::parallel;
-use crate::fused::simd::activations::exp;
-use crate::fused::simd::isa::{Isa, Task, for_vectors, load, store};
+use crate::fused::readout::softmax::cross_entropy;
+use crate::fused::simd::isa::{Isa, Task};
 use crate::fused::simd::level::Level;
 use crate::fused::simd::memory::{Buffer, MatMut, MatRef};
 use crate::fused::tensors::{self, floats};
 use crate::fused::workspace::Buffers;
 use candle_core::{Result, Tensor, bail};
-use pulp::Simd;
 
 /// The readout of a window, on plain slices.
 pub struct Readout {
@@ -48,7 +46,7 @@ impl Task for RowBlock<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let (simd, v) = (isa.simd(), self.bias.len());
+        let v = self.bias.len();
         self.grad.chunks_exact_mut(v).for_each(|row| row.copy_from_slice(self.bias));
         let logits = MatMut::new(self.grad, v);
         matmul(isa, self.hidden, self.panels, logits, Accumulate::Add, &mut Buffer::default());
@@ -59,21 +57,7 @@ impl Task for RowBlock<'_> {
                 *nats = 0.0;
                 continue;
             }
-            // A NaN anywhere must reach the loss; it does through the sum.
-            let top = row.iter().copied().fold(f32::MIN, f32::max);
-            let target_logit = row[target as usize];
-            let mut sums = simd.splat_f32s(0.0);
-            for_vectors!(simd, v, |j, n| {
-                let e = exp(simd, simd.sub_f32s(load(simd, row, j, n), simd.splat_f32s(top)));
-                store(simd, row, j, n, e);
-                // Lanes beyond the row are stored nowhere: read back, they are zero.
-                sums = simd.add_f32s(sums, load(simd, row, j, n));
-            });
-            let sum = simd.reduce_sum_f32s(sums);
-            *nats = top - target_logit + sum.ln();
-            let scale = self.share / sum;
-            row.iter_mut().for_each(|p| *p *= scale);
-            row[target as usize] -= self.share;
+            *nats = cross_entropy(isa, row, target, self.share);
         }
     }
 }
