@@ -168,7 +168,8 @@ impl Counts {
 /// `play.txt:3:17: replacement "x" by "n", 1,100 times likelier: The la[x]tern`
 fn line(file: &str, finding: &Finding) -> String {
     let Finding { line, column, kind, found, before, after, .. } = finding;
-    let quoted = |text: &str| format!("\"{}\"", text.escape_debug());
+    let shown = |text: &str| escape::field(&text.escape_debug().to_string()).into_owned();
+    let quoted = |text: &str| format!("\"{}\"", shown(text));
     let change = match &finding.suggestion {
         None => quoted(found),
         Some(new) if found.is_empty() => quoted(new),
@@ -184,7 +185,7 @@ fn line(file: &str, finding: &Finding) -> String {
         "{}:{line}:{column}: {kind} {change}, {ratio}: {}[{}]{}\n",
         escape::field(file),
         escape::field(before),
-        found.escape_debug(),
+        shown(found),
         escape::field(after)
     )
 }
