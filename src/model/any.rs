@@ -16,7 +16,7 @@ pub enum AnyNetwork {
     /// Predicts an id from those before it.
     Forward(Network),
     /// Predicts an id from those on both sides.
-    Bidirectional(BidirectionalNetwork),
+    Bidirectional(Box<BidirectionalNetwork>),
 }
 
 impl AnyNetwork {
@@ -26,7 +26,7 @@ impl AnyNetwork {
     /// A tensor that is missing or has another shape than `config` says.
     pub fn new(config: &ModelConfig, vb: VarBuilder) -> Result<Self> {
         Ok(match config.bidirectional {
-            true => Self::Bidirectional(BidirectionalNetwork::new(config, vb)?),
+            true => Self::Bidirectional(BidirectionalNetwork::new(config, vb)?.into()),
             false => Self::Forward(Network::new(config, vb)?),
         })
     }
@@ -38,7 +38,9 @@ impl AnyNetwork {
     pub fn with_precision(&self, precision: Precision) -> Result<Self> {
         Ok(match self {
             Self::Forward(network) => Self::Forward(network.with_precision(precision)?),
-            Self::Bidirectional(network) => Self::Bidirectional(network.with_precision(precision)?),
+            Self::Bidirectional(network) => {
+                Self::Bidirectional(network.with_precision(precision)?.into())
+            }
         })
     }
 
@@ -47,7 +49,7 @@ impl AnyNetwork {
     pub fn reference(&self) -> Self {
         match self {
             Self::Forward(network) => Self::Forward(network.reference()),
-            Self::Bidirectional(network) => Self::Bidirectional(network.reference()),
+            Self::Bidirectional(network) => Self::Bidirectional(network.reference().into()),
         }
     }
 
