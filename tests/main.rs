@@ -3,6 +3,7 @@
 mod adamw;
 mod bidirectional;
 mod bidirectional_runs;
+mod both_sides;
 mod command_line;
 mod crash;
 mod fill;
