@@ -31,17 +31,17 @@ const MEASURED: usize = 100_000;
 /// let corpus = Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(60));
 /// let mut job = Job::small();
 /// job.model.bidirectional = true;
-/// job.train.steps = Some(120);
+/// job.train.steps = Some(250);
 /// let mut trainer = job.start(corpus, &chargru::Device::Cpu)?;
 /// trainer.run(|_event| ControlFlow::Continue(()))?;
 ///
 /// # let network = trainer.bidirectional().expect("it is bidirectional");
 /// let tokenizer = &trainer.data().tokenizer;
-/// let proofreader = Proofreader::new(network, tokenizer, Documents::Off, 5.0)?;
-/// let findings = proofreader.check("The tide comes in, the tixe goes out.\n")?;
+/// let proofreader = Proofreader::new(network, tokenizer, Documents::Off, 3.0)?;
+/// let findings = proofreader.check("The tide comes in, the tine goes out.\n")?;
 /// let shown: Vec<_> = findings.iter().map(|f| (f.column, &f.found, &f.suggestion)).collect();
-/// println!("{shown:?}"); // [(26, "x", Some("d"))]
-/// # assert_eq!(format!("{shown:?}"), r#"[(26, "x", Some("d"))]"#);
+/// println!("{shown:?}"); // [(26, "n", Some("d"))]
+/// # assert_eq!(format!("{shown:?}"), r#"[(26, "n", Some("d"))]"#);
 /// # Ok(())
 /// # }
 /// ```
