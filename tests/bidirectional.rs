@@ -592,7 +592,8 @@ fn windows_that_do_not_fit_are_errors() -> Result<()> {
     let ids = |steps: usize, b: usize, id: u32| {
         Tensor::full(id, (steps, b), &Device::Cpu).expect("a tensor")
     };
-    let changes: [(&str, fn(&mut Right, &dyn Fn(usize, usize, u32) -> Tensor)); 6] = [
+    type Change = fn(&mut Right, &dyn Fn(usize, usize, u32) -> Tensor);
+    let changes: [(&str, Change); 6] = [
         ("T of the right", |right, ids| right.ids = ids(3, 2, 0)),
         ("B of the right", |right, ids| right.ids = ids(4, 3, 0)),
         ("an id of the right", |right, ids| right.ids = ids(4, 2, 6)),

@@ -201,7 +201,7 @@ fn settings_that_a_bidirectional_network_lacks_are_refused() {
     let says = ["--bidirectional", "--init-from"];
     dir.fails(2, &[&tune[..], &["--bidirectional"]].concat(), &says);
     // One character more than a network of one direction needs.
-    for (text, code) in [(&"0123456789abcdefg"[..], 1), ("0123456789abcdefgh", 0)] {
+    for (text, code) in [("0123456789abcdefg", 1), ("0123456789abcdefgh", 0)] {
         dir.file("short.txt", text);
         let short = ["--bidirectional", "--corpus", "short.txt", "--val-fraction", "0"];
         let run = dir.train_tiny("short", &short);

@@ -41,7 +41,7 @@ fn newest(checkpoints: &Path, wanted: impl Fn(&Path) -> bool) -> Option<PathBuf>
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter_map(|run| {
             let is_run = |name: &&str| run.file_name().is_some_and(|found| found == *name);
-            let rank = SHIPPED.iter().position(|name| is_run(name)).unwrap_or(SHIPPED.len());
+            let rank = SHIPPED.iter().position(is_run).unwrap_or(SHIPPED.len());
             Some(((rank, written(&run)?), run))
         })
         .max()
