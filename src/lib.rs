@@ -3,7 +3,9 @@
 //! The words used everywhere: B streams of text are trained side by side in windows of T characters;
 //! V ids make the vocabulary; E, H, L are the sizes of the embedding and of the hidden vectors, and
 //! the number of layers. `ids` are u32 tensors, time-major [T, B]; a hidden sequence is [T, B, H];
-//! the state of a layer is h [B, H] (an LSTM has also c). A loss is in nats per id.
+//! the state of a layer is h [B, H] (an LSTM has also c). A loss is in nats per id. A bidirectional network
+//! has a second stack of layers, which reads from right to left, and predicts an id from both sides: its loss
+//! is the pseudo-likelihood.
 //!
 //! The modules, from the highest to the lowest (tests/module_map.rs holds the last column):
 //!

@@ -12,6 +12,7 @@ use crate::cli::checkpoint;
 use crate::cli::escape;
 use crate::cli::output::{PSEUDO_LIKELIHOOD, bits, emit, grouped};
 use crate::data::paths::JsonPath;
+use crate::proofread::FALSE_ALARMS;
 
 #[derive(Args)]
 pub(crate) struct InfoArgs {
@@ -32,7 +33,7 @@ fn as_json(checkpoint: &Checkpoint) -> String {
     let config = &checkpoint.config;
     let parameters: serde_json::Map<_, _> =
         config.model.parameters().into_iter().map(|(name, shape)| (name, json!(shape))).collect();
-    let object = json!({
+    let mut object = json!({
         "folder": JsonPath::from(checkpoint.folder.as_path()),
         "chargru": config.chargru,
         "model": config.model,
@@ -42,6 +43,9 @@ fn as_json(checkpoint: &Checkpoint) -> String {
         "training": config.training,
         "progress": config.progress,
     });
+    if let Some(thresholds) = &config.proofread {
+        object["proofread"] = json!(thresholds);
+    }
     format!("{}\n", escape::json(&format!("{object:#}")))
 }
 
@@ -93,6 +97,14 @@ fn as_text(checkpoint: &Checkpoint) -> String {
         if let Some(nats) = loss {
             line(name, format!("{nats:.4} nats ({:.4} bits)", bits(nats)));
         }
+    }
+    if let Some(nats) = config.proofread.as_ref().and_then(|t| t.threshold(FALSE_ALARMS).ok()) {
+        line(
+            "proofread",
+            format!(
+                "threshold {nats:.2} nats for {FALSE_ALARMS} false alarms in 10,000 characters"
+            ),
+        );
     }
     line("settings", config.training.to_string());
     line("parameters", format!("{} in all, float32", grouped(model.parameter_count() as u64)));
