@@ -99,7 +99,12 @@ pub(crate) fn run(args: &FillArgs) -> Result<()> {
         })?;
     }
     for text in &texts {
-        let parts = if lines { text.text().lines().collect() } else { vec![text.text()] };
+        // An empty text has no line, and nothing is printed of it.
+        let parts = match text.text() {
+            "" => Vec::new(),
+            text if lines => text.lines().collect(),
+            text => vec![text],
+        };
         for (index, part) in parts.into_iter().enumerate() {
             if !options.has_gap(part) {
                 printer.without_gap(part)?;

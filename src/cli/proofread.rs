@@ -153,15 +153,19 @@ struct Counts {
 
 impl Counts {
     fn summary(&self, threshold: f64) -> String {
-        let plural = if self.found == 1 { "" } else { "s" };
+        let plural = |count| if count == 1 { "" } else { "s" };
         let unknown = match self.left {
             0 => String::new(),
+            1 if self.found == 1 => ", of a character that the model does not know".into(),
+            1 => ", one of them a character that the model does not know".into(),
             left => format!(", {} of them characters that the model does not know", grouped(left)),
         };
         format!(
-            "{} finding{plural} in {} characters{unknown}; the threshold is {threshold:.2} nats",
+            "{} finding{} in {} character{}{unknown}; the threshold is {threshold:.2} nats",
             grouped(self.found),
-            grouped(self.characters)
+            plural(self.found),
+            grouped(self.characters),
+            plural(self.characters)
         )
     }
 }
