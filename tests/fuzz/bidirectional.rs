@@ -118,7 +118,8 @@ pub fn fill(_: &Stage, input: &[u8]) -> Outcome {
     Model::with(kind, |model| {
         let mut options = fill_options(options);
         // Long gaps take long; few inputs have them.
-        if options.max_gap <= 64 && (options.seed % 64 != 0 || model.options.units == Units::Bytes)
+        if options.max_gap <= 64
+            && (!options.seed.is_multiple_of(64) || model.options.units == Units::Bytes)
         {
             options.max_gap %= 6;
         }
