@@ -8,7 +8,7 @@ use crate::support::{TIDE, TestDir, json};
 #[test]
 fn help_goes_to_stdout_and_names_every_flag() {
     let dir = TestDir::new();
-    for command in ["train", "sample", "eval", "score", "proofread", "info"] {
+    for command in ["train", "sample", "eval", "score", "fill", "proofread", "info"] {
         let help = dir.ok(&[command, "--help"]);
         assert!(help.contains("Usage: chargru"), "{help}");
     }
@@ -21,6 +21,24 @@ fn help_goes_to_stdout_and_names_every_flag() {
         assert!(help.contains(&format!("--{flag} ")), "--{flag} is missing");
     }
     dir.fails(2, &[], &["Usage"]);
+}
+
+/// They were once broken in the source, and then again at the width of the terminal.
+#[test]
+fn the_rules_in_a_help_are_broken_at_one_width() {
+    let dir = TestDir::new();
+    for command in ["score", "fill", "proofread"] {
+        let help = dir.ok(&[command, "--help"]);
+        let rules = help.split("Print help").nth(1).and_then(|rules| rules.split_once("\n\n"));
+        let rules = rules.expect("rules").1;
+        let lines: Vec<&str> =
+            rules.lines().take_while(|line| !line.starts_with("Examples")).collect();
+        assert!(lines.len() > 5, "{rules}");
+        for two in lines.windows(2).filter(|two| two.iter().all(|line| !line.is_empty())) {
+            let word = two[1].split(' ').next().expect("a word");
+            assert!(two[0].len() <= 100 && two[0].len() + 1 + word.len() > 100, "{rules}");
+        }
+    }
 }
 
 #[test]

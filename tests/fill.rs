@@ -49,6 +49,15 @@ fn files_and_standard_input_are_filled_as_wholes() {
 }
 
 #[test]
+fn an_empty_file_among_others_is_printed_as_nothing() {
+    let dir = trained(&[]);
+    dir.file("a.txt", "Nobody asks * why.\n");
+    dir.file("empty.txt", "");
+    let filled = dir.ok(&[&FILL[..], &["--file", "empty.txt", "a.txt", "empty.txt"]].concat());
+    assert_eq!(filled, "Nobody asks it why.\n");
+}
+
+#[test]
 fn fillings_are_drawn_by_seed_and_come_with_their_probabilities() {
     let dir = trained(&[]);
     let fill = |args: &[&str]| dir.ok(&[&FILL[..], args].concat());

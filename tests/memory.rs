@@ -47,6 +47,17 @@ fn evaluation_over_a_large_vocabulary_takes_little_memory() {
     ok_within(&dir, 256, &args.split_whitespace().collect::<Vec<_>>());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn many_fillings_of_many_gaps_take_the_memory_of_what_is_printed() {
+    let dir = TestDir::new();
+    dir.train_tiny("run", &["--bidirectional"]);
+    // Each gap has 64 fillings. To hold the choices of 64 times 1000 candidates took 400 MB.
+    dir.file("gaps.txt", "The ti__ comes ".repeat(800));
+    let args = "fill --checkpoint run --file gaps.txt --num 1000 --seed 1 --threads 1";
+    ok_within(&dir, 256, &args.split_whitespace().collect::<Vec<_>>());
+}
+
 #[test]
 fn a_run_that_does_not_fit_is_refused_before_anything_is_created() {
     let dir = TestDir::new();

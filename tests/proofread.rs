@@ -117,6 +117,34 @@ fn a_text_cut_into_other_blocks_has_the_same_findings() {
 }
 
 #[test]
+fn an_error_where_two_chunks_meet_is_found_once() {
+    let dir = TestDir::new();
+    for (run, more) in [("run", &[][..]), ("bytes", &["--units", "bytes"])] {
+        learnt(&dir, run, more);
+        let proofreader = proofreader(&dir, run, 1.0);
+        // A chunk has 16,384 ids, of which each is a character here; the text repeats itself after 58.
+        let (chunk, period) = (16_384, 58);
+        let text = CLEAN.repeat(110);
+        let found = |first: usize, missing: usize| {
+            let mut text = text[first..first + chunk + 300].to_string();
+            text.remove(missing);
+            let parts: Vec<_> =
+                proofreader.read([Ok(text)]).collect::<Result<_, _>>().expect("a text");
+            assert!(parts.len() == 2 && parts[0].text.len() == chunk);
+            let findings = parts.iter().flat_map(|part| part.findings.clone());
+            findings.map(|f| (f.column, f.kind, f.suggestion)).collect::<Vec<_>>()
+        };
+        let mut all = 0;
+        for first in 0..period {
+            let told = found(first, chunk);
+            assert_eq!(told, found(first, chunk - 20 * period), "{run}, {first}: within a chunk");
+            all += told.len();
+        }
+        assert!(all > 30, "{run}: {all}");
+    }
+}
+
+#[test]
 fn what_is_found_does_not_depend_on_the_threads() {
     let dir = TestDir::new();
     learnt(&dir, "run", &["--layers", "2"]);
@@ -208,6 +236,16 @@ fn characters_that_the_model_does_not_know_are_found_and_left_alone() {
     let applied = dir.run(&[&args[..], &["--apply"]].concat());
     assert_eq!(applied.code, Some(1), "{applied:?}");
     assert_eq!(applied.stdout, std::fs::read_to_string(dir.path("text.txt")).unwrap());
+}
+
+#[test]
+fn a_count_of_one_is_singular() {
+    let dir = TestDir::new();
+    dir.train_tiny("run", &["--bidirectional"]);
+    dir.file("one.txt", "\u{ef}");
+    let run = dir.run(&["proofread", "--checkpoint", "run", "one.txt"]);
+    let told = "1 finding in 1 character, of a character that the model does not know; ";
+    assert!(run.code == Some(1) && run.stderr.contains(told), "{run:?}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 pub use libfuzzer_sys;
 
+#[path = "../../tests/fuzz/bidirectional.rs"]
+pub mod bidirectional;
 #[path = "../../tests/fuzz/mutate.rs"]
 pub mod mutate;
 #[path = "../../tests/fuzz/targets.rs"]

@@ -15,17 +15,18 @@ use crate::error::Error;
 use crate::fill::{FillOptions, Filler, Filling};
 use crate::text::{Corpus, Documents, Encoding, MAX_CORPUS_BYTES, ReadOptions};
 
+/// A paragraph is one line, which is wrapped as wide as the terminal is.
 const RULES: &str = "\
-In the text, each _ is a missing character, and a * stands for some or none, up to --max-gap; gaps that touch
-are one, so that _* is at least one character. A gap is filled as a whole by what stands on both sides of it.
+In the text, each _ is a missing character, and a * stands for some or none, up to --max-gap; gaps that touch \
+are one, so that _* is at least one character. A gap is filled as a whole by what stands on both sides of it. \
 In a model of --units bytes each _ is a byte: one for a letter of English, two for most other letters.
 
-Texts are read as that of the training was: their encoding, their line ends, their division into documents. A
-model of --documents lines fills every line that has a gap as a text of its own; a line without one is printed
-as it is, and with --num or --json left out. Where no document ends, a text that begins or ends with a gap is
+Texts are read as that of the training was: their encoding, their line ends, their division into documents. A \
+model of --documents lines fills every line that has a gap as a text of its own; a line without one is printed \
+as it is, and with --num or --json left out. Where no document ends, a text that begins or ends with a gap is \
 taken to begin or to end a line.
 
-A probability is the share among the fillings that were weighed; where gaps are far apart, the product of
+A probability is the share among the fillings that were weighed; where gaps are far apart, the product of \
 those of each given the best filling of the others. It is no probability that the text was so.
 
 Examples:
@@ -98,7 +99,12 @@ pub(crate) fn run(args: &FillArgs) -> Result<()> {
         })?;
     }
     for text in &texts {
-        let parts = if lines { text.text().lines().collect() } else { vec![text.text()] };
+        // An empty text has no line, and nothing is printed of it.
+        let parts = match text.text() {
+            "" => Vec::new(),
+            text if lines => text.lines().collect(),
+            text => vec![text],
+        };
         for (index, part) in parts.into_iter().enumerate() {
             if !options.has_gap(part) {
                 printer.without_gap(part)?;

@@ -20,13 +20,14 @@ use crate::model::BidirectionalNetwork;
 use crate::proofread::{FALSE_ALARMS, Finding, Proofreader, Thresholds};
 use crate::text::TextBlocks;
 
+/// A paragraph is one line, which is wrapped as wide as the terminal is.
 const RULES: &str = "\
-Needs a model that was trained with --bidirectional. A text is read as that of the training was: its
-encoding, its line ends, its division into documents; --apply writes it in UTF-8 with the line ends that the
-model knows. A character that the model's vocabulary lacks is reported without a suggestion and left as it is.
+Needs a model that was trained with --bidirectional. A text is read as that of the training was: its \
+encoding, its line ends, its division into documents; --apply writes it in UTF-8 with the line ends that the \
+model knows. A character that the model's vocabulary lacks is reported without a suggestion and left as it is. \
 The first and the last character of a text that is not divided into documents are not judged.
 
-Exit code: 0 if nothing was found, 1 if something was, 2 for an error. With --apply 0 also if all that was
+Exit code: 0 if nothing was found, 1 if something was, 2 for an error. With --apply 0 also if all that was \
 found is corrected.";
 
 #[derive(Args)]
@@ -152,15 +153,19 @@ struct Counts {
 
 impl Counts {
     fn summary(&self, threshold: f64) -> String {
-        let plural = if self.found == 1 { "" } else { "s" };
+        let plural = |count| if count == 1 { "" } else { "s" };
         let unknown = match self.left {
             0 => String::new(),
+            1 if self.found == 1 => ", of a character that the model does not know".into(),
+            1 => ", one of them a character that the model does not know".into(),
             left => format!(", {} of them characters that the model does not know", grouped(left)),
         };
         format!(
-            "{} finding{plural} in {} characters{unknown}; the threshold is {threshold:.2} nats",
+            "{} finding{} in {} character{}{unknown}; the threshold is {threshold:.2} nats",
             grouped(self.found),
-            grouped(self.characters)
+            plural(self.found),
+            grouped(self.characters),
+            plural(self.characters)
         )
     }
 }

@@ -15,14 +15,15 @@ use crate::evaluate::{score_both_sides, score_documents, score_text};
 use crate::model::{AnyNetwork, BidirectionalNetwork, Network};
 use crate::text::{Corpus, Documents, MAX_CORPUS_BYTES, ReadOptions, Tokenizer};
 
+/// A paragraph is one line, which is wrapped as wide as the terminal is.
 const RULES: &str = "\
-The text is read as that of the training was: its encoding, its line ends, its division into documents. A
-model of --documents lines reads every line that is not empty as a document of its own, one of --documents
-files the whole text as one; the end of a document is predicted and counted too. Any other model reads the
+The text is read as that of the training was: its encoding, its line ends, its division into documents. A \
+model of --documents lines reads every line that is not empty as a document of its own, one of --documents \
+files the whole text as one; the end of a document is predicted and counted too. Any other model reads the \
 text from its beginning, where nothing predicts the first character.
 
-A bidirectional model tells how likely each character is given both sides of it (pseudo-likelihood, no
-measure for a model that reads forward only). Then nothing predicts the first and the last character of a
+A bidirectional model tells how likely each character is given both sides of it (pseudo-likelihood, no \
+measure for a model that reads forward only). Then nothing predicts the first and the last character of a \
 text, and the end of a document, known from what follows, has no line.";
 
 #[derive(Args)]

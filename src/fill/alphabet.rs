@@ -53,12 +53,35 @@ impl Alphabet {
         }
     }
 
-    /// Whether the gap that `left`, `id` and `right` make may hold them.
-    pub(super) fn may_stand_between(&self, left: &[u32], id: u32, right: &[u32]) -> bool {
-        if self.tokenizer.units() == Units::Chars {
-            return self.is_text(id);
+    /// The ids that may stand between `left` and `right`, where the three are what a gap holds. What of them
+    /// depends on the id is told once, as there are many ids.
+    pub(super) fn between(&self, left: &[u32], right: &[u32]) -> impl Fn(u32) -> bool + use<'_> {
+        let mut character = [Vec::new(), Vec::new()];
+        let mut may = true;
+        if self.tokenizer.units() == Units::Bytes {
+            let [begun, ended] = [left, right].map(|ids| self.bytes(ids.iter()));
+            let valid = match std::str::from_utf8(&begun) {
+                Ok(text) => text.len(),
+                Err(error) => error.valid_up_to(),
+            };
+            let tail = ended.iter().take_while(|&&byte| byte & 0xC0 == 0x80).count();
+            may =
+                begun.len() - valid < 4 && tail < 4 && std::str::from_utf8(&ended[tail..]).is_ok();
+            character = [begun[valid..].to_vec(), ended[..tail].to_vec()];
         }
-        self.may_hold(&[left, &[id], right].concat())
+        move |id| {
+            if !may || !self.is_text(id) || self.tokenizer.units() == Units::Chars {
+                return may && self.is_text(id);
+            }
+            let [begun, ended] = &character;
+            let mut bytes = [0; 8];
+            let mut length = 0;
+            for &byte in begun.iter().chain(self.tokenizer.bytes_of(id)).chain(ended) {
+                bytes[length] = byte;
+                length += 1;
+            }
+            std::str::from_utf8(&bytes[..length]).is_ok()
+        }
     }
 
     fn bytes<'a>(&self, ids: impl Iterator<Item = &'a u32>) -> Vec<u8> {
@@ -73,5 +96,40 @@ fn width(lead: u8) -> usize {
         0xE0.. => 3,
         0xC0.. => 2,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::VocabularyOptions;
+
+    #[test]
+    fn what_may_stand_between_is_what_makes_a_text_of_the_whole() {
+        let options = VocabularyOptions { units: Units::Bytes, ..VocabularyOptions::default() };
+        let (tokenizer, _) = Tokenizer::build("ab", &options).unwrap();
+        let alphabet = Alphabet::new(Arc::new(tokenizer));
+        let parts: [&[u8]; 11] = [
+            b"",
+            b"a",
+            b"\xC3",
+            b"\xA9",
+            b"\xE2\x82",
+            b"\x82\xAC",
+            b"\xF0\x9F\x98",
+            b"\x9F\x98\x80",
+            b"\x80\x80\x80\x80\x80",
+            b"\xED",
+            "x\u{e9}".as_bytes(),
+        ];
+        let ids = |part: &[u8]| part.iter().map(|&byte| u32::from(byte)).collect::<Vec<_>>();
+        for (left, right) in parts.iter().flat_map(|left| parts.map(|right| (left, right))) {
+            let (left, right) = (ids(left), ids(right));
+            let may = alphabet.between(&left, &right);
+            for id in 0..256 {
+                let whole = [&left, &[id][..], &right].concat();
+                assert_eq!(may(id), alphabet.may_hold(&whole), "{whole:?}");
+            }
+        }
     }
 }

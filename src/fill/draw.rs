@@ -16,11 +16,15 @@ pub(super) fn combinations(
     temperature: f64,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Vec<usize>> {
-    let mut drawn = vec![Partial { choices: Vec::new(), likely: 0.0, power: 0.0, sum: 0.0 }];
+    let mut drawn =
+        vec![Partial { before: 0, choice: 0, likely: 0.0, power: 0.0, sum: 0.0, rank: 0 }];
+    // Of the partial combinations of each length, where the beginning of each stands among those before, and
+    // its last choice: all choices of every candidate would take far more memory and time.
+    let mut levels: Vec<Vec<(usize, usize)>> = Vec::with_capacity(lists.len());
     for list in lists {
         let powers = if temperature > 0.0 { log_softmax(list, temperature) } else { list.clone() };
         let mut grown = Vec::new();
-        for partial in drawn {
+        for (before, partial) in drawn.iter().enumerate() {
             let mut sums: Vec<f64> = powers.iter().map(|power| partial.power + power).collect();
             if temperature > 0.0 {
                 sums.iter_mut().for_each(|sum| *sum += gumbel(rng));
@@ -28,30 +32,58 @@ pub(super) fn combinations(
                 sums.iter_mut().for_each(|sum| *sum = with_largest(*sum, largest, partial.sum));
             }
             for (choice, sum) in sums.into_iter().enumerate() {
-                let mut choices = partial.choices.clone();
-                choices.push(choice);
                 let (likely, power) =
                     (partial.likely + list[choice], partial.power + powers[choice]);
-                grown.push(Partial { choices, likely, power, sum });
+                grown.push(Partial { before, choice, likely, power, sum, rank: 0 });
             }
         }
-        grown.sort_by(|a, b| b.sum.total_cmp(&a.sum).then_with(|| a.choices.cmp(&b.choices)));
-        grown.truncate(count);
+        let by_choices = |one: &Partial| (drawn[one.before].rank, one.choice);
+        let by_sum = |a: &Partial, b: &Partial| {
+            b.sum.total_cmp(&a.sum).then_with(|| by_choices(a).cmp(&by_choices(b)))
+        };
+        if grown.len() > count {
+            grown.select_nth_unstable_by(count, by_sum);
+            grown.truncate(count);
+        }
+        grown.sort_unstable_by(by_sum);
+        let mut order: Vec<usize> = (0..grown.len()).collect();
+        order.sort_unstable_by_key(|&index| by_choices(&grown[index]));
+        order.into_iter().enumerate().for_each(|(rank, index)| grown[index].rank = rank);
+        levels.push(grown.iter().map(|partial| (partial.before, partial.choice)).collect());
         drawn = grown;
     }
-    drawn.sort_by(|a, b| b.likely.total_cmp(&a.likely).then_with(|| a.choices.cmp(&b.choices)));
-    drawn.into_iter().map(|partial| partial.choices).collect()
+    let mut order: Vec<usize> = (0..drawn.len()).collect();
+    order.sort_unstable_by(|&a, &b| {
+        let (a, b) = (&drawn[a], &drawn[b]);
+        b.likely.total_cmp(&a.likely).then(a.rank.cmp(&b.rank))
+    });
+    let choices = |mut at: usize| {
+        let back = levels.iter().rev().map(|level| {
+            let (before, choice) = level[at];
+            at = before;
+            choice
+        });
+        let mut choices: Vec<usize> = back.collect();
+        choices.reverse();
+        choices
+    };
+    order.into_iter().map(choices).collect()
 }
 
 /// The first choices of a combination.
 struct Partial {
-    choices: Vec<usize>,
+    /// Where all but the last of them stand in the list of the length before.
+    before: usize,
+    /// The last.
+    choice: usize,
     /// Logarithm of their probability.
     likely: f64,
     /// The same at the temperature.
     power: f64,
     /// The largest sum of `power` and a Gumbel variable among the combinations that begin so.
     sum: f64,
+    /// Its place among those of its length, in the order of their choices.
+    rank: usize,
 }
 
 /// `list` divided by `temperature` and normalised.
@@ -93,6 +125,17 @@ mod tests {
         // 0.45, 0.27, 0.18, 0.05.
         assert_eq!(found, [[0, 0], [1, 0], [2, 0], [0, 1]]);
         assert_eq!(combinations(&lists, 99, 0.0, &mut rng).len(), 6);
+    }
+
+    /// All combinations of equal probability are ties.
+    #[test]
+    fn of_equal_combinations_the_ones_of_lower_choices_come_first() {
+        let even = logs(&[0.25; 4]);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let found = combinations(&[even.clone(), even.clone(), even], 6, 0.0, &mut rng);
+        let expected: [[usize; 3]; 6] =
+            [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 0, 3], [0, 1, 0], [0, 1, 1]];
+        assert_eq!(found, expected);
     }
 
     /// One draw of each seed, against the probabilities at temperatures 1 and 1/2.

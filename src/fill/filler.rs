@@ -66,7 +66,8 @@ pub struct Filling {
     /// What stands in each gap.
     pub gaps: Vec<String>,
     /// Its share among the fillings that were weighed: the softmax of their scores, and of gaps that were
-    /// filled apart from each other the product, each given the likeliest filling of the others.
+    /// filled apart from each other the product, each given the likeliest filling of the others; 0 where that
+    /// of hundreds of gaps is too small for a number.
     pub probability: f64,
     /// Log-likelihood, in nats, of the gaps and up to 8 ids after each, by the half that reads from the left.
     pub forward: f64,

@@ -112,10 +112,12 @@ pub(super) fn meet(
         let logits = log_softmax(&network.logits(&hidden)?)?;
         for (row, (logits, pair)) in logits.chunks_exact(vocab).zip(block).enumerate() {
             let (left, right) = (&begin.ids[pair.1], &end.ids[pair.2]);
-            found.extend((0u32..).zip(logits).filter_map(|(id, likely)| {
-                let may = alphabet.may_stand_between(left, id, right);
-                may.then_some((pair.0 + likely, first + row, id))
-            }));
+            let may = alphabet.between(left, right);
+            found.extend(
+                (0u32..).zip(logits).filter_map(|(id, likely)| {
+                    may(id).then_some((pair.0 + likely, first + row, id))
+                }),
+            );
         }
         keep(&mut found, count);
     }

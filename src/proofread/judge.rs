@@ -6,15 +6,13 @@ use crate::model::{BidirectionalNetwork, SidesReader};
 use crate::proofread::edit::Edit;
 use crate::proofread::propose::{Stretch, propose};
 use crate::proofread::score::score;
-use crate::proofread::segments::{CONTEXT, SEGMENT, Segment, Text, segments};
+use crate::proofread::segments::{CONTEXT, NEIGHBOURS, SEGMENT, Segment, Text, segments};
 
 /// Ids that are read at once, with their context: those of a chunk, or fewer where their states, two of each
 /// layer, would take more than [`STATES`].
 const AT_ONCE: usize = 64 * (SEGMENT + 2 * CONTEXT);
 /// Bytes of states.
 const STATES: usize = 128 << 20;
-/// Of two edits whose places are no further apart only one can win.
-const NEIGHBOURS: usize = 4;
 
 /// Reads texts from both sides and scores edits of them.
 pub(super) struct Judge {
@@ -36,7 +34,9 @@ impl Judge {
         Ok(Self { reader: SidesReader::new(network)?, is_text })
     }
 
-    /// For each text the edits that make it likelier, in the order of their places.
+    /// For each text the edits of its own ids that make it likelier, in the order of their places. One that is
+    /// next to a better edit of what stands around them does not win; so one error where two parts of a text
+    /// meet has no other edit in each of them.
     pub fn winners(&self, texts: &[Text]) -> Result<Vec<Vec<Winner>>> {
         let mut scored: Vec<Vec<Winner>> = texts.iter().map(|_| Vec::new()).collect();
         let segments = segments(texts);
@@ -54,7 +54,12 @@ impl Judge {
             self.score(texts, now, &mut scored)?;
             rest = later;
         }
-        Ok(scored.into_iter().map(strongest).collect())
+        let own = |(edits, text): (Vec<Winner>, &Text)| {
+            let mut winners = strongest(edits);
+            winners.retain(|winner| text.owns(&winner.edit));
+            winners
+        };
+        Ok(scored.into_iter().zip(texts).map(own).collect())
     }
 
     fn score(
@@ -86,9 +91,7 @@ impl Judge {
             let segment = &segments[edit.segment];
             edit.start += segment.read.start;
             edit.end += segment.read.start;
-            let own = &texts[segment.text].own;
-            // A run that begins before the text's own ids belongs to what was read before.
-            if gain > 0.0 && edit.start >= own.start && edit.end <= own.end {
+            if gain > 0.0 {
                 edit.segment = segment.text;
                 scored[segment.text].push(Winner { edit, gain });
             }

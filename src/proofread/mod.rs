@@ -10,12 +10,14 @@
 //! | `thresholds` | the gain above which clean text has few false alarms |
 //! | `chunks` | a text of any length, cut into chunks with context |
 //! | `finding` | what is reported |
+//! | `place` | where the next part of a text begins, and where the last edit won |
 //! | `proofreader` | all of it, on text |
 
 mod chunks;
 mod edit;
 mod finding;
 mod judge;
+mod place;
 mod proofreader;
 mod propose;
 mod score;

@@ -9,6 +9,7 @@ use crate::proofread::chunks::{Chunk, Chunker};
 use crate::proofread::edit::Kind;
 use crate::proofread::finding::{Checked, Finding};
 use crate::proofread::judge::{Judge, Winner};
+use crate::proofread::place::Place;
 use crate::proofread::segments::Text;
 use crate::proofread::thresholds::Thresholds;
 use crate::text::{Documents, Tokenizer, Units};
@@ -130,7 +131,7 @@ impl Proofreader {
             chunker: Chunker::new(self.documents, self.tokenizer.units()),
             waiting: Vec::new(),
             ready: VecDeque::new(),
-            place: Place { line: 1, column: 1 },
+            place: Place::default(),
             ended: false,
         }
     }
@@ -143,7 +144,11 @@ impl Proofreader {
             .unzip();
         let winners = self.judge.winners(&texts)?;
         let mut all = Vec::with_capacity(chunks.len());
-        for ((chunk, (offsets, unknown)), winners) in chunks.iter().zip(&offsets).zip(winners) {
+        let winners = texts.iter().zip(winners);
+        for ((chunk, (offsets, unknown)), (text, mut winners)) in
+            chunks.iter().zip(&offsets).zip(winners)
+        {
+            place.leave_out_neighbours(&text.own, chunk.begins, &mut winners);
             let mut findings: Vec<Finding> = winners
                 .iter()
                 .filter(|winner| f64::from(winner.gain) > self.threshold_nats)
@@ -263,41 +268,6 @@ fn whole(ids: Vec<u32>, end: Option<u32>) -> Text {
         (*first, *last) = (1, 1);
     }
     Text { own: 0..ids.len(), ids, fixed }
-}
-
-/// Where in a text the next part begins.
-#[derive(Clone, Copy)]
-struct Place {
-    line: u64,
-    column: u64,
-}
-
-impl Place {
-    fn pass(&mut self, text: &str) {
-        for character in text.chars() {
-            self.column += 1;
-            if character == '\n' {
-                (self.line, self.column) = (self.line + 1, 1);
-            }
-        }
-    }
-
-    /// Passes a chunk, and gives what was found in it its lines and columns.
-    fn checked(&mut self, chunk: &Chunk, mut findings: Vec<Finding>) -> Checked {
-        let own = &chunk.text[chunk.own.clone()];
-        let mut passed = 0;
-        for finding in &mut findings {
-            finding.bytes.start -= chunk.own.start;
-            finding.bytes.end -= chunk.own.start;
-            self.pass(&own[passed..finding.bytes.start]);
-            passed = finding.bytes.start;
-            (finding.line, finding.column) = (self.line, self.column);
-        }
-        self.pass(&own[passed..]);
-        let newline = if chunk.newline { "\n" } else { "" };
-        self.pass(newline);
-        Checked { text: format!("{own}{newline}"), findings }
-    }
 }
 
 /// A text that is being read.

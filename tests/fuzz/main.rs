@@ -9,6 +9,7 @@
 //!   `CHARGRU_FUZZ_SEED=<seed> CHARGRU_FUZZ_RUNS=1 cargo test --release --test fuzz <target>` repeats it.
 
 mod allocator;
+mod bidirectional;
 mod mutate;
 mod targets;
 
@@ -181,4 +182,6 @@ tests! {
     corpus
     prompt
     network
+    fill
+    proofread
 }

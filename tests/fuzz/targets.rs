@@ -24,6 +24,7 @@ use chargru::text::{
 };
 use chargru::train::{Job, SavedRun, TrainConfig, Trainer, TrainingData};
 
+use crate::bidirectional;
 use crate::mutate::Kind;
 
 /// What came of an input.
@@ -43,7 +44,7 @@ pub struct Target {
     valid: fn(&Stage) -> Vec<Vec<u8>>,
 }
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target {
         name: "config_json",
         kind: Kind::Json,
@@ -93,6 +94,18 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "corpus", kind: Kind::Text, run: corpus, valid: |_| texts() },
     Target { name: "prompt", kind: Kind::Text, run: prompt, valid: |_| texts() },
     Target { name: "network", kind: Kind::Text, run: network, valid: |_| networks() },
+    Target {
+        name: "fill",
+        kind: Kind::Text,
+        run: bidirectional::fill,
+        valid: |_| bidirectional::fills(),
+    },
+    Target {
+        name: "proofread",
+        kind: Kind::Text,
+        run: bidirectional::proofread,
+        valid: |_| bidirectional::proofs(),
+    },
 ];
 
 /// By its name.
@@ -147,7 +160,7 @@ pub struct Stage {
     valid: Vec<(PathBuf, Vec<u8>)>,
 }
 
-const TEXT: &str = "The tide comes in, the tide goes out.\nNobody asks it why.\n";
+pub const TEXT: &str = "The tide comes in, the tide goes out.\nNobody asks it why.\n";
 
 impl Stage {
     /// In memory, where the system has a folder for that.

@@ -1,0 +1,2 @@
+#![no_main]
+chargru_fuzz::fuzz!("proofread");
