@@ -173,7 +173,7 @@ fn wrong_use_says_what_to_do() {
     // A file that was meant.
     fails(1, &["tide.txt"], &["to fill the file, give --file tide.txt", "no gap"]);
     fails(1, &["--file", "missing.txt"], &["missing.txt"]);
-    fails(2, &["a_", "--gap", "ab"], &["--gap"]);
+    fails(2, &["a_", "--gap", "ab"], &["--gap", "give one character"]);
     fails(2, &["a_", "--gap", "*"], &["--gap is '*'", "--max-gap 0"]);
     fails(2, &["a_", "--gap", "\n"], &["--gap is a line's end"]);
     fails(2, &["a_", "--max-gap", "65"], &["--max-gap is 65", "to 64"]);

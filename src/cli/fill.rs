@@ -47,7 +47,7 @@ pub(crate) struct FillArgs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     file: Vec<PathBuf>,
     /// Stands for one missing character; everywhere in the text, so choose one that the text lacks
-    #[arg(long, value_name = "CHAR", default_value_t = FillOptions::default().gap)]
+    #[arg(long, value_name = "CHAR", value_parser = one_character, default_value_t = FillOptions::default().gap)]
     gap: char,
     /// Most characters that a * stands for; with 0 a * is text
     #[arg(long, value_name = "N", default_value_t = FillOptions::default().max_gap)]
@@ -68,6 +68,14 @@ pub(crate) struct FillArgs {
     json: bool,
     #[command(flatten)]
     machine: Machine,
+}
+
+fn one_character(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(one), None) => Ok(one),
+        _ => Err("give one character, such as _ or #".into()),
+    }
 }
 
 pub(crate) fn run(args: &FillArgs) -> Result<()> {
