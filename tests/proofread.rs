@@ -290,7 +290,7 @@ fn wrong_use_says_what_to_do_and_exits_with_two() {
     dir.train_tiny("forward", &[]);
     dir.file("text.txt", TIDE);
     dir.file("binary", [b"\x7fELF\x02\x01\x01\0\0\0".as_slice(), &[0xd0; 40]].concat());
-    dir.file("nul.txt", b"The tide\0comes in".as_slice());
+    dir.file("zero.txt", b"The tide\0comes in".as_slice());
     dir.file("latin1.txt", b"The tide comes \xefn".as_slice());
     dir.file("empty.txt", "");
     let with = |run: &'static str, more: &[&'static str]| {
@@ -303,7 +303,7 @@ fn wrong_use_says_what_to_do_and_exits_with_two() {
         &with("run", &["binary"]),
         &["error: binary has a NUL", "offset 7", "binary file"],
     );
-    dir.fails(2, &with("run", &["nul.txt"]), &["nul.txt has a NUL", "offset 8", "binary file"]);
+    dir.fails(2, &with("run", &["zero.txt"]), &["zero.txt has a NUL", "offset 8", "binary file"]);
     dir.fails(2, &with("run", &["latin1.txt"]), &["latin1.txt is not UTF-8", "0xEF at offset 15"]);
     dir.fails(2, &with("run", &["missing.txt"]), &["cannot read missing.txt"]);
     dir.fails(2, &with("run", &["."]), &["cannot read ."]);
