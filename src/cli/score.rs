@@ -106,6 +106,14 @@ struct Scored<'a> {
     last: bool,
 }
 
+/// The documents of a text in ids.
+fn encode(tokenizer: &Tokenizer, text: &Corpus, documents: Documents) -> Result<Vec<Vec<u32>>> {
+    let parts: Vec<&str> = text.documents(documents).collect();
+    // All at once, so that an error names all unknown characters.
+    tokenizer.encode(&parts.concat())?;
+    Ok(parts.into_iter().map(|part| tokenizer.encode(part)).collect::<Result<_, _>>()?)
+}
+
 fn score<'a>(
     network: &Network,
     tokenizer: &'a Tokenizer,
@@ -113,18 +121,15 @@ fn score<'a>(
     documents: Documents,
     keep_logits: bool,
 ) -> Result<(Vec<Scored<'a>>, Option<Tensor>)> {
-    let parts: Vec<&str> = text.documents(documents).collect();
-    // All at once, so that an error names all unknown characters.
-    let ids = tokenizer.encode(&parts.concat())?;
+    let parts = encode(tokenizer, text, documents)?;
     let id = |(&id, nats)| Scored { bytes: Some(tokenizer.bytes_of(id)), nats, last: false };
     if documents == Documents::Off {
+        let ids = parts.concat();
         let score = score_text(network, tokenizer, &ids, keep_logits)?;
         return Ok((ids.iter().zip(score.nats).map(id).collect(), score.logits));
     }
-    let parts = parts.into_iter().map(|part| tokenizer.encode(part));
-    let parts: Vec<Vec<u32>> = parts.collect::<Result<_, _>>()?;
     let score = score_documents(network, tokenizer, &parts, keep_logits)?;
-    let mut scored = Vec::with_capacity(ids.len() + parts.len());
+    let mut scored = Vec::new();
     for (part, nats) in parts.iter().zip(&score.nats) {
         scored.extend(part.iter().zip(nats.iter().copied().map(Some)).map(id));
         scored.push(Scored { bytes: None, nats: nats.last().copied(), last: false });
@@ -140,11 +145,7 @@ fn score_from_both_sides<'a>(
     documents: Documents,
     keep_logits: bool,
 ) -> Result<(Vec<Scored<'a>>, Option<Tensor>)> {
-    let parts: Vec<&str> = text.documents(documents).collect();
-    // All at once, so that an error names all unknown characters.
-    tokenizer.encode(&parts.concat())?;
-    let parts = parts.into_iter().map(|part| tokenizer.encode(part));
-    let parts: Vec<Vec<u32>> = parts.collect::<Result<_, _>>()?;
+    let parts = encode(tokenizer, text, documents)?;
     let score = score_both_sides(network, tokenizer, &parts, keep_logits)?;
     let mut scored = Vec::new();
     for (part, nats) in parts.iter().zip(&score.nats) {

@@ -94,13 +94,14 @@ impl Filler {
                 tokenizer.vocab_size()
             ))
         );
+        let reader = SidesReader::new(network)?;
         let search = Search {
-            forward: network.forward_half().pack()?,
-            backward: network.backward_half().pack()?,
+            forward: reader.forward_half().clone(),
+            backward: reader.backward_half().clone(),
             network: network.clone(),
             alphabet: Alphabet::new(Arc::clone(&tokenizer)),
         };
-        Ok(Self { reader: SidesReader::new(network)?, search: Arc::new(search), tokenizer })
+        Ok(Self { reader, search: Arc::new(search), tokenizer })
     }
 
     /// Fills the gaps of `text`: of one document, if the vocabulary has an end-of-document id. Returns the

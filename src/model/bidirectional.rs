@@ -204,8 +204,8 @@ impl BidirectionalNetwork {
         let entering = self.entering(ids, right)?;
         let scored = right.scored.as_ref();
         let texts = [
-            TextWindow { ids, targets, scored: None, resets },
-            TextWindow { ids: &right.ids, targets, scored, resets: right.resets.as_ref() },
+            TextWindow { ids, targets, resets },
+            TextWindow { ids: &right.ids, targets, resets: right.resets.as_ref() },
         ];
         let (forward, backward) = (&self.forward, &self.backward);
         if let (Backend::Cpu(left), Backend::Cpu(right)) = (forward.backend(), backward.backend()) {
@@ -216,20 +216,19 @@ impl BidirectionalNetwork {
                     backward.window(right, &texts[1], &entering, &masks[1]),
                 ],
                 readout: (&self.readout.weight, &self.readout.bias, &self.workspace),
-                targets,
                 scored,
                 half_weight: HALF_WEIGHT,
             };
             let fused::WindowGradients { loss, grads, state } = window.gradients()?;
             return Ok(Gradients { loss, grads, state: State { layers: state } });
         }
-        let run = |half: &Network, text: &TextWindow, state: &State| {
+        let run = |half: &Network, text: &TextWindow, state: &State, scored| {
             let (hidden, next) = half.forward(text.ids, &state.detach(), text.resets, dropout)?;
-            let loss = half.weights().readout.loss(&hidden, text.targets, text.scored)?;
+            let loss = half.weights().readout.loss(&hidden, targets, scored)?;
             Ok::<_, candle_core::Error>((hidden, loss, next))
         };
-        let (left, left_loss, next) = run(forward, &texts[0], state)?;
-        let (right, right_loss, _) = run(backward, &texts[1], &entering)?;
+        let (left, left_loss, next) = run(forward, &texts[0], state, None)?;
+        let (right, right_loss, _) = run(backward, &texts[1], &entering, scored)?;
         let loss = self.readout.loss(&join(&left, &right)?, targets, scored)?;
         let sum = (&loss + ((left_loss + right_loss)? * f64::from(HALF_WEIGHT))?)?;
         let grads: GradStore = sum.backward()?;

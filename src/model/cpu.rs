@@ -8,11 +8,10 @@ use crate::model::readout::Readout;
 use crate::model::state::State;
 use crate::model::weights::NetworkWeights;
 
-/// A window of text: ids and targets `[T, B]`, which targets count, which steps begin anew.
+/// A window of text: ids and targets `[T, B]`, which steps begin anew.
 pub(super) struct TextWindow<'a> {
     pub(super) ids: &'a Tensor,
     pub(super) targets: &'a Tensor,
-    pub(super) scored: Option<&'a Tensor>,
     pub(super) resets: Option<&'a Tensor>,
 }
 
@@ -83,7 +82,6 @@ impl Cpu {
             readout: (&weights.readout.weight, &weights.readout.bias, &self.readout),
             ids: window.ids,
             targets: window.targets,
-            scored: window.scored,
             resets: window.resets,
             state: &state.layers,
             masks,

@@ -172,7 +172,7 @@ impl Network {
         dropout: Option<Dropout>,
     ) -> Result<Gradients> {
         if let Backend::Cpu(cpu) = &self.backend {
-            let text = TextWindow { ids, targets, scored: None, resets };
+            let text = TextWindow { ids, targets, resets };
             let masks = self.masks(ids, dropout);
             let fused::WindowGradients { loss, grads, state } =
                 self.window(cpu, &text, state, &masks).gradients()?;

@@ -49,6 +49,16 @@ impl SidesReader {
         &self.network
     }
 
+    /// Its forward half, prepared for reading.
+    pub fn forward_half(&self) -> &PackedNetwork {
+        &self.forward
+    }
+
+    /// Its backward half, prepared for reading.
+    pub fn backward_half(&self) -> &PackedNetwork {
+        &self.backward
+    }
+
     /// Reads each text alone, from the zero state at both its ends. Takes memory for two states of all
     /// layers an id.
     ///

@@ -27,7 +27,7 @@ pub fn readout_loss(
     let (t, b, h) = hidden.dims3()?;
     tensors::expect("hidden", hidden, &[t, b, h])?;
     let level = Level::choose(precision)?;
-    let readout = Readout::new(level, [t, b, h], weight, bias, targets, None)?;
+    let readout = Readout::new(level, [t, b, h], weight, bias, targets)?;
     let (handles, generations) = hooks::handles(workspace, &readout.parameters)?;
     let op = ReadoutOp { readout, workspace: workspace.clone(), generations };
     hidden.contiguous()?.apply_op2(&handles, op)

@@ -19,10 +19,6 @@ pub struct Readout {
     h: usize,
     v: usize,
     targets: Vec<u32>,
-    /// 0 where a target does not count. None if all do.
-    scored: Option<Vec<u8>>,
-    /// How many targets count, at least 1.
-    count: usize,
     /// weight, bias; contiguous.
     pub parameters: [Tensor; 2],
 }
@@ -33,8 +29,7 @@ struct RowBlock<'a> {
     panels: &'a Panels,
     bias: &'a [f32],
     targets: &'a [u32],
-    scored: Option<&'a [u8]>,
-    /// 1 over the targets that count.
+    /// `1 / (T·B)`
     share: f32,
     /// `[rows, V]`
     grad: &'a mut [f32],
@@ -51,26 +46,20 @@ impl Task for RowBlock<'_> {
         let logits = MatMut::new(self.grad, v);
         matmul(isa, self.hidden, self.panels, logits, Accumulate::Add, &mut Buffer::default());
         let rows = self.grad.chunks_exact_mut(v).zip(self.targets).zip(self.nats);
-        for (index, ((row, &target), nats)) in rows.enumerate() {
-            if self.scored.is_some_and(|scored| scored[index] == 0) {
-                row.fill(0.0);
-                *nats = 0.0;
-                continue;
-            }
+        for ((row, &target), nats) in rows {
             *nats = cross_entropy(isa, row, target, self.share);
         }
     }
 }
 
 impl Readout {
-    /// Of a hidden sequence `[T, B, H]`. A target counts where `scored` `[T, B]` (u8) is not 0.
+    /// Of a hidden sequence `[T, B, H]`.
     pub fn new(
         level: Level,
         [t, b, h]: [usize; 3],
         weight: &Tensor,
         bias: &Tensor,
         targets: &Tensor,
-        scored: Option<&Tensor>,
     ) -> Result<Self> {
         let v = bias.dims1()?;
         if [t, b, h, v].contains(&0) {
@@ -81,19 +70,11 @@ impl Readout {
         if targets.dims() != [t, b] {
             bail!("targets must be [T, B] = [{t}, {b}], got {:?}", targets.dims());
         }
-        if let Some(scored) = scored.filter(|scored| scored.dims() != [t, b]) {
-            bail!("scored must be [T, B] = [{t}, {b}], got {:?}", scored.dims());
-        }
-        let scored = scored.map(tensors::flags).transpose()?;
-        let all = t * b;
-        let count = scored.as_ref().map_or(all, |s| s.iter().filter(|&&s| s != 0).count());
         Ok(Self {
             level,
             h,
             v,
             targets: tensors::ids(targets, v)?,
-            scored,
-            count: count.max(1),
             parameters: [weight.contiguous()?, bias.contiguous()?],
         })
     }
@@ -109,21 +90,11 @@ impl Readout {
         let blocks = parallel::shares(grad, v, tasks).zip(parallel::shares(nats, 1, tasks));
         parallel::for_items(blocks, |((block, grad), (_, nats))| {
             let hidden = MatRef::new(&hidden[block.start * h..], h);
-            let scored = self.scored.as_ref().map(|scored| &scored[block.clone()]);
             let targets = &self.targets[block];
-            let share = 1.0 / self.count as f32;
-            self.level.run(RowBlock {
-                hidden,
-                panels,
-                bias: &bias,
-                targets,
-                scored,
-                share,
-                grad,
-                nats,
-            });
+            let share = 1.0 / rows as f32;
+            self.level.run(RowBlock { hidden, panels, bias: &bias, targets, share, grad, nats });
         });
-        Ok((nats.iter().map(|&x| f64::from(x)).sum::<f64>() / self.count as f64) as f32)
+        Ok((nats.iter().map(|&x| f64::from(x)).sum::<f64>() / rows as f64) as f32)
     }
 
     /// Writes `dL/dhidden` and returns the gradients of weight and bias, for `dL/dloss = scale`.

@@ -10,12 +10,10 @@ use std::mem::take;
 
 /// A bidirectional network, and a window of text for it.
 pub struct BidirectionalWindow<'a> {
-    /// The two directions: forward, then backward, each with a readout of its own.
+    /// The two directions: forward, then backward, each with a readout of its own, on the same targets.
     pub halves: [Window<'a>; 2],
     /// Of the two hidden sequences side by side: weight `[V, 2H]` and bias `[V]`.
     pub readout: (&'a Tensor, &'a Tensor, &'a Workspace),
-    /// `[T, B]` of u32
-    pub targets: &'a Tensor,
     /// `[T, B]` of u8: 0 where only the forward half is to predict the target. None if both are everywhere.
     pub scored: Option<&'a Tensor>,
     /// Factor of the losses of the halves in the sum that the gradients are of.
@@ -42,7 +40,7 @@ impl BidirectionalWindow<'_> {
         let mut grads = GradStore::default();
         let workspace = self.readout.2;
         let readouts = [self.readout, forward.readout, backward.readout].map(|(w, b, _)| (w, b));
-        let (targets, scored, alone) = (self.targets, self.scored, self.half_weight);
+        let (targets, scored, alone) = (forward.targets, self.scored, self.half_weight);
         let mut buffers = workspace.begin();
         // The gradients of the hidden sequences belong to the buffers of the readouts of each alone.
         let mut own = [forward.readout.2.begin(), backward.readout.2.begin()];

@@ -28,8 +28,6 @@ pub struct Window<'a> {
     pub ids: &'a Tensor,
     /// `[T, B]` of u32
     pub targets: &'a Tensor,
-    /// `[T, B]` of u8: 0 where a target does not count. None if all do.
-    pub scored: Option<&'a Tensor>,
     /// `[T, B]` of u8: the state entering a step is zero where it is not 0.
     pub resets: Option<&'a Tensor>,
     /// One for each layer, `[S, B, H]`.
@@ -64,7 +62,7 @@ impl Window<'_> {
         let (weight, bias, workspace) = self.readout;
         let mut buffers = workspace.begin();
         let mut grad = take(&mut buffers.grad_source);
-        let readout = Readout::new(level, runs.shape(), weight, bias, self.targets, self.scored)?;
+        let readout = Readout::new(level, runs.shape(), weight, bias, self.targets)?;
         let hidden = runs.output();
         let loss = readout.forward(hidden, &mut buffers)?;
         let [of_weight, of_bias] =
