@@ -8,11 +8,12 @@ use crate::proofread::propose::{Stretch, propose};
 use crate::proofread::score::score;
 use crate::proofread::segments::{CONTEXT, NEIGHBOURS, SEGMENT, Segment, Text, segments};
 
-/// Ids that are read at once, with their context: those of a chunk, or fewer where their states, two of each
-/// layer, would take more than [`STATES`].
-const AT_ONCE: usize = 64 * (SEGMENT + 2 * CONTEXT);
+/// Ids that are read at once, with their context, or fewer where their states, two of each layer, would take
+/// more than [`STATES`]. More is no faster, and a training that measures its thresholds would need more memory
+/// than it says.
+const AT_ONCE: usize = 24 * (SEGMENT + 2 * CONTEXT);
 /// Bytes of states.
-const STATES: usize = 128 << 20;
+const STATES: usize = 64 << 20;
 
 /// Reads texts from both sides and scores edits of them.
 pub(super) struct Judge {

@@ -13,8 +13,8 @@ const SUSPICIOUS: f32 = 1.5;
 const REPLACEMENTS: usize = 2;
 /// Ids that may be missing at one place.
 const INSERTIONS: usize = 2;
-/// Logits in one block of rows: 4 MB.
-const LOGITS_BLOCK: usize = 1 << 20;
+/// Logits in one block of rows: 1 MB.
+const LOGITS_BLOCK: usize = 1 << 18;
 
 /// A stretch of ids that was read from both sides.
 pub(super) struct Stretch<'a> {

@@ -19,11 +19,12 @@
 //! | part | numbers |
 //! |---|---|
 //! | hidden sequences of a margin of K positions, and what is read of it | K (L H + E) |
-//! | both hidden sequences side by side, of a window with gradient and of two windows of an evaluation | N 4 H, M 4 H |
-//! | the gradients of the logits of each of the three readouts, in place of one | N 3 (V + 1) |
+//! | both hidden sequences side by side, of two windows of an evaluation | M 4 H |
+//! | gradients of the logits, in place of those above: of the readout of both sides twice, of each half | N (4 V + 1) |
 //!
 //! To all of it an eighth is added. Estimated, and measured three times (peak resident memory of `chargru
-//! train` on two threads with two steps and two evaluations), in MB:
+//! train` on two threads with two steps and two evaluations, and of a bidirectional network the measuring
+//! of its thresholds, which works in blocks of a bounded size), in MB:
 //!
 //! | training | estimated | measured |
 //! |---|---|---|
@@ -39,14 +40,14 @@
 //! | V = 8000: GRU, H = 64, L = 1, B = 8 | 118 | 97 |
 //! | V = 8000: GRU, H = 256, L = 2, B = 32 | 459 | 357 to 365 |
 //! | documents: GRU, H = 256, L = 2, B = 32 | 134 | 103 |
-//! | both sides: the shipped text, as above | 479 | 342 |
-//! | both sides: `--preset medium` | 1150 | 815 to 816 |
-//! | both sides: `--preset large` | 2720 | 2024 to 2068 |
-//! | both sides: documents, as above | 276 | 219 to 220 |
-//! | both sides: GRU, H = 128, L = 2, B = 64, T = 32, a margin of 1024 | 543 | 440 |
-//! | both sides: GRU with reset after, as above | 852 | 759 to 760 |
-//! | both sides: LSTM, as above | 1563 | 1172 to 1180 |
-//! | both sides, V = 8000: GRU, H = 64, L = 1, B = 8 | 301 | 246 to 249 |
+//! | both sides (once each): the shipped text, as above | 463 | 367 |
+//! | both sides: `--preset medium` | 1081 | 869 |
+//! | both sides: `--preset large`, without thresholds of `proofread` | 2579 | 2024 to 2068 |
+//! | both sides: documents, as above | 259 | 254 |
+//! | both sides: GRU, H = 128, L = 2, B = 64, T = 32, a margin of 1024 | 539 | 441 |
+//! | both sides: GRU with reset after, as above | 844 | 749 |
+//! | both sides: LSTM, as above | 1546 | 1228 |
+//! | both sides, V = 8000: GRU, H = 64, L = 1, B = 8 | 335 | 279 |
 //!
 //! Tensor operations in place of the kernels (on a CPU only in tests) take more.
 
@@ -103,17 +104,13 @@ impl Requirements {
             let input = 2 * v.min(largest) * e + if v > largest { 0 } else { v * gates };
             l * layer + outgrown + input
         };
-        let gradients_of_logits = window * (v + 1 + h);
-        let readout = gradients_of_logits + if read > 0 { LOGITS_BLOCKS } else { 0 };
-        // The backward stack, what it keeps of a margin, one more half's readout, and both sides joined:
-        // the hidden sequence, its gradient, the gradients of the logits; the same sequence of two windows
-        // of an evaluation.
+        // Gradients of the logits, and of the hidden sequence of each direction.
+        let gradients = if model.bidirectional { 4 * v + 1 + 2 * h } else { v + 1 + h };
+        let readout = window * gradients + if read > 0 { LOGITS_BLOCKS } else { 0 };
+        // The backward stack, what it keeps of a margin, and the hidden sequences of both sides joined, of
+        // two windows of an evaluation.
         let other = if model.bidirectional {
-            stack(largest.max(margin))
-                + margin * (l * h + e)
-                + gradients_of_logits
-                + window * (v + 1 + 4 * h)
-                + read * 4 * h
+            stack(largest.max(margin)) + margin * (l * h + e) + read * 4 * h
         } else {
             0
         };
