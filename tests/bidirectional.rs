@@ -351,7 +351,8 @@ fn the_kernels_agree_with_tensor_operations() -> Result<()> {
                     let window = Window::new(&config, shape, 7 + step as u64);
                     for probability in [None, Some(0.25)] {
                         let dropout = probability.map(|probability| Dropout {
-                            probability,
+                            hidden: probability,
+                            recurrent: probability / 2.0,
                             seed: 5,
                             step: step as u64,
                         });
@@ -569,8 +570,8 @@ fn a_window_without_a_scored_target_costs_nothing_and_trains_the_forward_half() 
 fn dropout_does_not_zero_the_same_values_in_both_halves() -> Result<()> {
     let config = config(Cell::Rnn, 2, [6, 4, 32]);
     let weights = drawn(&config, 3, 1.0);
-    let window = Window::new(&config, [8, 0, 4], 3);
-    let dropout = Some(Dropout { probability: 0.5, seed: 5, step: 1 });
+    let window = Window::new(&config, [1, 0, 32], 3);
+    let dropout = Some(Dropout { hidden: 0.5, recurrent: 0.2, seed: 5, step: 1 });
     for by in BOTH {
         let network = network(&config, &weights, by);
         let zeroed = |half: &Network| {

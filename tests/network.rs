@@ -185,7 +185,7 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
     let targets = Tensor::new(&[[1u32, 4], [2, 0], [4, 4], [0, 3]], &Device::Cpu)?;
     let resets = Tensor::new(&[[0u8, 1], [0, 0], [1, 0], [0, 0]], &Device::Cpu)?;
-    let dropout = |step| Dropout { probability: 0.25, seed: 5, step };
+    let dropout = |step| Dropout { hidden: 0.25, recurrent: 0.1, seed: 5, step };
     let numbers = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     for cell in Cell::ALL {
         for (tied, resets, drops, steps) in [

@@ -34,8 +34,20 @@ pub fn assert_same_run(dir: &TestDir, a: &str, b: &str) {
 /// Stops `parts` after each of `stops` steps by ending the run there, then lets it go on.
 pub fn in_parts_and_whole(more: &[&str]) {
     let dir = TestDir::new();
-    let whole =
-        [more, &["--eval-every", "7", "--schedule", "constant", "--dropout", "0.2"]].concat();
+    let whole = [
+        more,
+        &[
+            "--eval-every",
+            "7",
+            "--schedule",
+            "constant",
+            "--dropout",
+            "0.2",
+            "--weight-drop",
+            "0.1",
+        ],
+    ]
+    .concat();
     assert_eq!(dir.train_tiny("whole", &whole).code, Some(0));
     let first = [&whole[..], &["--steps", "7"]].concat();
     let run = dir.train_tiny("parts", &first);

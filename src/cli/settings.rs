@@ -109,6 +109,13 @@ pub(crate) struct Settings {
     /// Decoupled weight decay (AdamW), on weight matrices only
     #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().weight_decay, help_heading = TRAINING, value_name = "W")]
     pub weight_decay: f64,
+    /// Probability of zeroing a recurrent weight for a step
+    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().weight_drop, help_heading = TRAINING, value_name = "P")]
+    pub weight_drop: f64,
+    /// Largest decay of the average of the weights that is evaluated and kept as the best; 0: the weights
+    /// themselves are
+    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().average, help_heading = TRAINING, value_name = "D")]
+    pub average: f64,
     /// Largest global norm of the gradient; 0 for no clipping
     #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().clip, help_heading = TRAINING, value_name = "NORM")]
     pub clip: f64,
@@ -228,6 +235,8 @@ impl Settings {
                 time_limit: self.time_limit.map(|time| time.0),
                 lr: self.lr,
                 weight_decay: self.weight_decay,
+                weight_drop: self.weight_drop,
+                average: self.average,
                 clip: self.clip,
                 warmup: self.warmup,
                 schedule: self.schedule,

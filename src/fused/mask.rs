@@ -5,7 +5,8 @@ use crate::fused::parallel;
 /// Values that one task masks.
 const CHUNK: usize = 1 << 14;
 
-/// Which values are kept, and by what they are multiplied.
+/// Which values are kept, and by what they are multiplied. Longer values are masked piece by piece: those of
+/// a window `[T, B, H]` by a mask of B·H at every time step.
 #[derive(Clone, Debug)]
 pub struct Mask {
     /// 1 where a value is kept, 0 where it is dropped.
@@ -23,9 +24,13 @@ impl Mask {
         f32::from(kept) * self.scale
     }
 
-    /// `out = values ∘ mask`, each as long as the mask.
+    /// `out = values ∘ mask`, of one length.
     pub fn write(&self, values: &[f32], out: &mut [f32]) {
-        let chunks = out.chunks_mut(CHUNK).zip(values.chunks(CHUNK)).zip(self.kept.chunks(CHUNK));
+        let length = self.kept.len().max(1);
+        let pieces = out.chunks_mut(length).zip(values.chunks(length));
+        let chunks = pieces.flat_map(|(out, values)| {
+            out.chunks_mut(CHUNK).zip(values.chunks(CHUNK)).zip(self.kept.chunks(CHUNK))
+        });
         parallel::for_items(chunks, |((out, values), kept)| {
             for ((out, value), kept) in out.iter_mut().zip(values).zip(kept) {
                 *out = value * self.factor(*kept);
@@ -35,7 +40,8 @@ impl Mask {
 
     /// `values = values ∘ mask`
     pub fn apply(&self, values: &mut [f32]) {
-        let chunks = values.chunks_mut(CHUNK).zip(self.kept.chunks(CHUNK));
+        let pieces = values.chunks_mut(self.kept.len().max(1));
+        let chunks = pieces.flat_map(|piece| piece.chunks_mut(CHUNK).zip(self.kept.chunks(CHUNK)));
         parallel::for_items(chunks, |(values, kept)| {
             for (value, kept) in values.iter_mut().zip(kept) {
                 *value *= self.factor(*kept);

@@ -44,7 +44,7 @@ pub use gemm::speed::product_speed;
 pub use inference::packed::PackedNetwork;
 pub use inference::session::Session;
 pub use mask::Mask;
-pub use optimizer::{AdamWStep, adamw, squared_norm};
+pub use optimizer::{AdamWStep, adamw, average, squared_norm};
 #[doc(hidden)]
 pub use parallel::{Section, record};
 pub use rnn::cells::Cell;

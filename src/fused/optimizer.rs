@@ -1,4 +1,4 @@
-//! AdamW and the norm of a gradient, each in one pass over the memory.
+//! AdamW, the average of the weights and the norm of a gradient, each in one pass over the memory.
 
 use crate::fused::parallel;
 use crate::fused::tensors;
@@ -34,6 +34,48 @@ pub fn squared_norm(grad: &Tensor) -> Result<f64> {
     let blocks = sums.iter_mut().zip(grad.chunks(BLOCK));
     parallel::for_items(blocks, |(sum, block)| *sum = block_sum(block));
     Ok(sums.iter().sum())
+}
+
+/// Moves `average` in place towards `value`, of the same shape, by the share `share` of the difference.
+///
+/// # Errors
+/// Tensors that are not contiguous float32 on a CPU, or of different shapes.
+pub fn average(average: &Tensor, value: &Tensor, share: f64) -> Result<()> {
+    tensors::expect("average", average, average.dims())?;
+    tensors::expect("value", value, average.dims())?;
+    average.inplace_op2(&value.contiguous()?, &Average { share: share as f32 })
+}
+
+struct Average {
+    share: f32,
+}
+
+impl InplaceOp2 for Average {
+    fn name(&self) -> &'static str {
+        "average"
+    }
+
+    fn cpu_fwd(
+        &self,
+        average: &mut CpuStorage,
+        layout: &Layout,
+        value: &CpuStorage,
+        value_layout: &Layout,
+    ) -> Result<()> {
+        let value = tensors::slice(value, value_layout)?;
+        let (CpuStorage::F32(average), Some((start, end))) = (average, layout.contiguous_offsets())
+        else {
+            bail!("an average must be contiguous float32");
+        };
+        let tasks = parallel::tasks(value.len(), BLOCK / 4..=BLOCK);
+        let blocks = parallel::shares(&mut average[start..end], 1, tasks);
+        parallel::for_items(blocks, |(range, average)| {
+            for (a, v) in average.iter_mut().zip(&value[range]) {
+                *a += self.share * (v - *a);
+            }
+        });
+        Ok(())
+    }
 }
 
 /// One step of AdamW (Loshchilov and Hutter 2019), as PyTorch computes it.

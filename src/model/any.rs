@@ -44,6 +44,17 @@ impl AnyNetwork {
         })
     }
 
+    /// The same network with the weights of `vb`. Buffers are shared.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn with_weights(&self, vb: &VarBuilder) -> Result<Self> {
+        Ok(match self {
+            Self::Forward(network) => Self::Forward(network.with_weights(vb)?),
+            Self::Bidirectional(network) => Self::Bidirectional(network.with_weights(vb)?.into()),
+        })
+    }
+
     /// The same network run by tensor operations, which every device has.
     #[must_use]
     pub fn reference(&self) -> Self {

@@ -112,6 +112,20 @@ impl BidirectionalNetwork {
         })
     }
 
+    /// The same network with the weights of `vb`. Buffers are shared.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn with_weights(&self, vb: &VarBuilder) -> Result<Self> {
+        let (vocab, width) = (self.config.vocab, 2 * self.config.hidden);
+        Ok(Self {
+            forward: self.forward.with_weights_of(vb, FORWARD_READOUT)?,
+            backward: self.backward.with_weights_of(vb, BACKWARD_READOUT)?,
+            readout: Readout::load(vb, READOUT, vocab, width)?,
+            ..self.clone()
+        })
+    }
+
     /// The same network run by tensor operations, which every device has.
     #[must_use]
     pub fn reference(&self) -> Self {
@@ -210,16 +224,20 @@ impl BidirectionalNetwork {
         let (forward, backward) = (&self.forward, &self.backward);
         if let (Backend::Cpu(left), Backend::Cpu(right)) = (forward.backend(), backward.backend()) {
             let masks = [forward.masks(ids, dropout), backward.masks(ids, dropout)];
+            let dropped = [forward.dropped(dropout)?, backward.dropped(dropout)?];
             let window = fused::BidirectionalWindow {
                 halves: [
-                    forward.window(left, &texts[0], state, &masks[0]),
-                    backward.window(right, &texts[1], &entering, &masks[1]),
+                    forward.window(left, &dropped[0], &texts[0], state, &masks[0]),
+                    backward.window(right, &dropped[1], &texts[1], &entering, &masks[1]),
                 ],
                 readout: (&self.readout.weight, &self.readout.bias, &self.workspace),
                 scored,
                 half_weight: HALF_WEIGHT,
             };
-            let fused::WindowGradients { loss, grads, state } = window.gradients()?;
+            let fused::WindowGradients { loss, mut grads, state } = window.gradients()?;
+            for dropped in dropped {
+                dropped.restore(&mut grads)?;
+            }
             return Ok(Gradients { loss, grads, state: State { layers: state } });
         }
         let run = |half: &Network, text: &TextWindow, state: &State, scored| {

@@ -11,7 +11,7 @@ use crate::model::cpu::{Cpu, TextWindow};
 use crate::model::dropout::Dropout;
 use crate::model::reference;
 use crate::model::state::State;
-use crate::model::weights::NetworkWeights;
+use crate::model::weights::{DroppedWeights, NetworkWeights};
 
 /// What a window gives for training.
 pub struct Gradients {
@@ -66,6 +66,20 @@ impl Network {
         Ok(Self { backend: self.backend.with_precision(precision)?, ..self.clone() })
     }
 
+    /// The same network with the weights of `vb`. Buffers are shared, as by [`Network::with_precision`].
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn with_weights(&self, vb: &VarBuilder) -> Result<Self> {
+        self.with_weights_of(vb, READOUT)
+    }
+
+    /// The same with the readout of this name.
+    pub(super) fn with_weights_of(&self, vb: &VarBuilder, readout: &str) -> Result<Self> {
+        let weights = NetworkWeights::new(&self.config, vb, self.direction, readout)?;
+        Ok(Self { weights, ..self.clone() })
+    }
+
     /// The same network run by tensor operations, which every device has.
     #[must_use]
     pub fn reference(&self) -> Self {
@@ -109,10 +123,17 @@ impl Network {
         resets: Option<&Tensor>,
         dropout: Option<Dropout>,
     ) -> Result<(Tensor, State)> {
+        let dropped = match dropout {
+            Some(dropout) if dropout.recurrent > 0.0 => {
+                Some(self.weights.with_dropout(&dropout, self.first_place())?)
+            }
+            _ => None,
+        };
+        let network_weights = dropped.as_ref().unwrap_or(&self.weights);
         let mut hidden: Option<Tensor> = None;
         let mut layers = Vec::with_capacity(self.config.layers);
         let first_place = self.first_place();
-        for (index, weights) in self.weights.layers.iter().enumerate() {
+        for (index, weights) in network_weights.layers.iter().enumerate() {
             let input = match &hidden {
                 Some(below) => Input::Sequence(below),
                 None => Input::Embedded { ids, table: &self.weights.embedding },
@@ -124,7 +145,7 @@ impl Network {
                     reference::directed_sequence(layer, &input, weights, state, resets)?
                 }
                 Backend::Cpu(cpu) => {
-                    cpu.layer(layer, &self.weights, index, input, state, resets)?
+                    cpu.layer(layer, network_weights, index, input, state, resets)?
                 }
             };
             hidden = Some(match dropout {
@@ -174,8 +195,10 @@ impl Network {
         if let Backend::Cpu(cpu) = &self.backend {
             let text = TextWindow { ids, targets, resets };
             let masks = self.masks(ids, dropout);
-            let fused::WindowGradients { loss, grads, state } =
-                self.window(cpu, &text, state, &masks).gradients()?;
+            let dropped = self.dropped(dropout)?;
+            let fused::WindowGradients { loss, mut grads, state } =
+                self.window(cpu, &dropped, &text, state, &masks).gradients()?;
+            dropped.restore(&mut grads)?;
             return Ok(Gradients { loss, grads, state: State { layers: state } });
         }
         let (hidden, state) = self.forward(ids, &state.detach(), resets, dropout)?;
@@ -187,16 +210,23 @@ impl Network {
     pub(super) fn window<'a>(
         &'a self,
         cpu: &'a Cpu,
+        dropped: &'a DroppedWeights,
         text: &TextWindow<'a>,
         state: &'a State,
         masks: &'a [Mask],
     ) -> fused::Window<'a> {
-        cpu.window(&self.config, self.direction, &self.weights, text, state, masks)
+        cpu.window(&self.config, self.direction, &dropped.weights, text, state, masks)
+    }
+
+    /// The weights that a step of the kernels is taken with.
+    pub(super) fn dropped(&self, dropout: Option<Dropout>) -> Result<DroppedWeights> {
+        DroppedWeights::new(&self.weights, dropout, self.first_place())
     }
 
     /// The masks of its layers in a step, for a window of `ids` [T, B].
     pub(super) fn masks(&self, ids: &Tensor, dropout: Option<Dropout>) -> Vec<Mask> {
-        let (count, place) = (ids.elem_count() * self.config.hidden, self.first_place());
+        let rows = ids.dims().last().copied().unwrap_or_default();
+        let (count, place) = (rows * self.config.hidden, self.first_place());
         dropout.map_or_else(Vec::new, |dropout| dropout.masks(count, place, self.config.layers))
     }
 

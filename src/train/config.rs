@@ -32,6 +32,13 @@ pub struct TrainConfig {
     pub lr: f64,
     /// [`AdamWConfig::weight_decay`].
     pub weight_decay: f64,
+    /// Probability of zeroing a recurrent weight for a step ([`Dropout::recurrent`](crate::model::Dropout)).
+    #[serde(default)]
+    pub weight_drop: f64,
+    /// Largest decay of the average of the weights, which is evaluated and saved as `best`; 0: the weights
+    /// themselves are. See [`TrainConfig::average_decay`].
+    #[serde(default)]
+    pub average: f64,
     /// Largest global norm of the gradient; a larger gradient is scaled down to it. 0 for no clipping.
     pub clip: f64,
     /// Steps over which the learning rate rises; see [`TrainConfig::warmup_steps`] if not given.
@@ -63,6 +70,8 @@ impl Default for TrainConfig {
             time_limit: None,
             lr: AdamWConfig::default().lr,
             weight_decay: AdamWConfig::default().weight_decay,
+            weight_drop: 0.0,
+            average: 0.999,
             // Gradients of recurrent networks explode occasionally (Pascanu et al. 2013).
             clip: 1.0,
             warmup: None,
@@ -149,6 +158,16 @@ impl TrainConfig {
                 )
             )
         );
+        for (name, value) in [("weight_drop", self.weight_drop), ("average", self.average)] {
+            ensure!(
+                (0.0..1.0).contains(&value),
+                Error::out_of_range(
+                    name,
+                    value,
+                    "give a number from 0 up to, but not including, 1"
+                )
+            );
+        }
         ensure!(
             self.clip.is_finite() && self.clip >= 0.0,
             Error::out_of_range("clip", self.clip, "give a number above 0, or 0 for no clipping")
@@ -174,6 +193,12 @@ impl TrainConfig {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// What the average of the weights keeps of itself in `step`, counted from 0: at first little, so that
+    /// it is always one over about the last tenth of the steps, and at most [`TrainConfig::average`].
+    pub fn average_decay(&self, step: u64) -> f64 {
+        self.average.min((step + 1) as f64 / (step + 10) as f64)
     }
 
     /// Steps over which the learning rate rises: `warmup`, or else 100, in which Adam's second moment

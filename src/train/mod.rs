@@ -12,6 +12,7 @@
 //! | `events` | what the loop reports |
 
 mod adamw;
+mod average;
 mod config;
 mod events;
 mod extend_vocabulary;

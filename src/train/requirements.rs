@@ -5,9 +5,11 @@
 //! | part | numbers |
 //! |---|---|
 //! | weights and two moments; on top, while `last` is saved, 6 copies more (while a step is taken, one) | 9 P |
+//! | the average of the weights; while it is saved, 2 copies more | 3 P |
+//! | with weight drop: recurrent weights as a step drops them, and the masks | 5/4 of the next row |
 //! | the largest tensor, while it is turned into bytes | 3 of its size (of a bidirectional network 6) |
 //! | weights as the products read them | the matrices of P, but the embedding |
-//! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout | N (G + 3) H; N 5/4 H |
+//! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout | N (G + 3) H; N H |
 //! | of an evaluation's window of M positions, where that is more: gates, saved | M (G + 1) H |
 //! | hidden sequences of two windows of an evaluation | M 2 H a layer |
 //! | what the lowest layer reads, and its product | 2 V E, V G H |
@@ -93,7 +95,7 @@ impl Requirements {
         };
         let margin = margins[0].max(margins[1]);
         let largest = window.max(read);
-        let dropped = if model.dropout > 0.0 { 5 * window * h / 4 } else { 0 };
+        let dropped = if model.dropout > 0.0 { window * h } else { 0 };
         // Of a stack whose largest pass is of so many positions. Gates and saved values are shared; an
         // evaluation keeps two windows' hidden sequences.
         let stack = |largest: u128| {
@@ -123,9 +125,13 @@ impl Requirements {
         let counts = || tensors.iter().map(|(_, shape)| count(shape));
         let (parameters, of_largest) = (counts().sum::<u128>(), counts().max().unwrap_or(0));
         let packed = parameters - v * e + if model.tie_weights { v * h } else { 0 };
-        let state = 2 * parameters + l * wide(model.cell.states()) * b * h;
+        let averages = if train.average > 0.0 { parameters } else { 0 };
+        let state = 2 * parameters + averages + l * wide(model.cell.states()) * b * h;
         // Freed tensors leave holes, and those of two stacks twice as many.
-        let weights = 9 * parameters + 3 * directions * of_largest + packed;
+        // Recurrent weights as a step drops them, and their masks.
+        let dropped = if train.weight_drop > 0.0 { 5 * packed / 4 } else { 0 };
+        let weights =
+            9 * parameters + 3 * averages + 3 * directions * of_largest + packed + dropped;
         let bytes = |numbers: u128| u64::try_from(4 * numbers).unwrap_or(u64::MAX);
         Self {
             weights: bytes(weights + weights / 8),

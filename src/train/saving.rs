@@ -9,6 +9,7 @@ use crate::checkpoint::{
 };
 use crate::error::{Error, Result};
 use crate::proofread::Proofreader;
+use crate::train::average::export_weights;
 use crate::train::trainer::{Trainer, state_name};
 
 impl Trainer {
@@ -33,12 +34,19 @@ impl Trainer {
         })
     }
 
+    /// The weights that are evaluated: the average, if there is one.
     fn weights(&self) -> Vec<(String, Tensor)> {
+        if self.average.is_on() {
+            return self.average.tensors();
+        }
         self.vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
     }
 
     fn training_state(&self) -> Result<TrainingState> {
         let mut tensors = self.optimizer.export()?;
+        if self.average.is_on() {
+            tensors.extend(export_weights(&self.vars));
+        }
         for (index, layer) in self.state.layers.iter().enumerate() {
             tensors.push((state_name(index), layer.clone()));
         }

@@ -28,8 +28,10 @@ impl Trainer {
         let right = batch.right.map(|right| right_of(right, shape, &device));
         let (resets, right) = (resets.transpose()?, right.transpose()?);
         let (resets, right) = (resets.as_ref(), right.as_ref());
-        let dropout = (self.model.dropout > 0.0).then_some(Dropout {
-            probability: self.model.dropout,
+        let (hidden, recurrent) = (self.model.dropout, self.config.weight_drop);
+        let dropout = (hidden > 0.0 || recurrent > 0.0).then_some(Dropout {
+            hidden,
+            recurrent,
             seed: self.config.seed,
             step: self.step,
         });
@@ -45,6 +47,7 @@ impl Trainer {
         let lr = self.config.schedule.rate(self.config.lr, self.step, warmup, progress);
         self.optimizer.set_learning_rate(lr);
         self.optimizer.step_scaled(&grads, scale)?;
+        self.average.update(&self.vars, self.config.average_decay(self.step))?;
         self.state = state;
         self.step += 1;
         self.loss_sum += nats;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, ensure};
 use crate::model::{AnyNetwork, BidirectionalNetwork, ModelConfig, Network, State, named_vars};
 use crate::runtime::Rounds;
 use crate::train::adamw::{AdamW, AdamWConfig};
+use crate::train::average::{Average, restore_weights};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
 use crate::train::prepare::TrainingData;
@@ -37,6 +38,9 @@ pub(super) struct Losses {
 /// A training run.
 pub struct Trainer {
     pub(super) network: AnyNetwork,
+    /// The network with the average of the weights; the same where nothing is averaged.
+    pub(super) averaged: AnyNetwork,
+    pub(super) average: Average,
     pub(super) vars: Vec<(String, Var)>,
     pub(super) optimizer: AdamW,
     pub(super) data: TrainingData,
@@ -94,6 +98,11 @@ impl Trainer {
         let vb = VarBuilder::from_varmap(weights, candle_core::DType::F32, device);
         let network = AnyNetwork::new(model, vb)?.with_precision(config.precision)?;
         let vars = named_vars(weights)?;
+        let average = Average::new(&vars, &config)?;
+        let averaged = match average.is_on() {
+            true => network.with_weights(&average.var_builder(device))?,
+            false => network.clone(),
+        };
         let optimizer = AdamW::named(
             vars.clone(),
             AdamWConfig {
@@ -105,6 +114,8 @@ impl Trainer {
         Ok(Self {
             state: State::zeros(model, data.batches.batch(), device)?,
             network,
+            averaged,
+            average,
             vars,
             optimizer,
             data,
@@ -149,6 +160,7 @@ impl Trainer {
     /// [`Error::Tensor`] for bf16, which only the kernels have.
     pub fn with_reference(mut self) -> Result<Self> {
         self.network = self.network.reference().with_precision(self.config.precision)?;
+        self.averaged = self.averaged.reference();
         self.optimizer = self.optimizer.with_tensor_operations()?;
         Ok(self)
     }
@@ -169,6 +181,9 @@ impl Trainer {
         }
         let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
         self.optimizer.restore(&tensors, record.optimizer_steps)?;
+        if self.average.is_on() {
+            restore_weights(&self.vars, &tensors)?;
+        }
         for (index, layer) in self.state.layers.iter_mut().enumerate() {
             let name = state_name(index);
             let saved = tensors
@@ -206,14 +221,14 @@ impl Trainer {
         self.losses = Losses { train: progress.train_loss, val: progress.val_loss };
     }
 
-    /// The network as it is now; of a bidirectional one the forward half.
+    /// The network as it is now, with the average of its weights; of a bidirectional one the forward half.
     pub fn network(&self) -> &Network {
-        self.network.forward_half()
+        self.averaged.forward_half()
     }
 
-    /// The network as it is now, if it is bidirectional.
+    /// The same network, if it is bidirectional.
     pub fn bidirectional(&self) -> Option<&BidirectionalNetwork> {
-        self.network.bidirectional()
+        self.averaged.bidirectional()
     }
 
     /// The shape of the network.
@@ -288,7 +303,7 @@ impl Trainer {
             if !stopped
                 && self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every))
             {
-                let (network, tokenizer) = (self.network.forward_half(), &self.data.tokenizer);
+                let (network, tokenizer) = (self.averaged.forward_half(), &self.data.tokenizer);
                 stopped |=
                     observe(Event::SampleDue { step: self.step, network, tokenizer }).is_break();
             }

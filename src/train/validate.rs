@@ -18,7 +18,7 @@ impl Trainer {
         observe: &mut impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         // In float32 whatever the training's precision: then `evaluate` gives the same loss later.
-        let network = self.network.with_precision(Precision::F32)?;
+        let network = self.averaged.with_precision(Precision::F32)?;
         let tokenizer = &self.data.tokenizer;
         let result = match &self.data.validation {
             Some(text) => Some(self.rounds.run_other(|| evaluate_any(&network, text, tokenizer))?),

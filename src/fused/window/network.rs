@@ -32,7 +32,7 @@ pub struct Window<'a> {
     pub resets: Option<&'a Tensor>,
     /// One for each layer, `[S, B, H]`.
     pub state: &'a [Tensor],
-    /// None, or one for each layer's hidden sequence, of T·B·H values.
+    /// None, or one for each layer's hidden sequence, of B·H values: the same at every time step.
     pub masks: &'a [Mask],
 }
 

@@ -186,12 +186,17 @@ impl Stack<'_> {
         let mut hidden = take(&mut buffers.hidden);
         layer.forward(source, &floats(&state)?, hidden.resized(count), &mut buffers)?;
         let dropped = match self.masks.get(index) {
-            Some(mask) if mask.kept.len() == count => {
+            Some(mask) if mask.kept.len() == layer.sizes.b * layer.sizes.h => {
                 let mut dropped = take(&mut buffers.dropped);
                 mask.write(&hidden, dropped.resized(count));
                 Some(dropped)
             }
-            Some(mask) => bail!("a mask of {} values was given for {count}", mask.kept.len()),
+            Some(mask) => bail!(
+                "a mask of {} values was given for B = {} rows of H = {}",
+                mask.kept.len(),
+                layer.sizes.b,
+                layer.sizes.h
+            ),
             None => None,
         };
         Ok(Run { layer, state, hidden, dropped, buffers })
