@@ -92,16 +92,54 @@ fn open(name: &str) -> Result<Device> {
     };
     match kind {
         "cpu" if name == "cpu" => Ok(Device::Cpu),
-        "cuda" => Device::new_cuda(index).with_context(|| {
-            format!("--device {name} cannot be used: build with `--features cuda` on a machine with one, or use --device cpu")
-        }),
-        "metal" => Device::new_metal(index).with_context(|| {
-            format!("--device {name} cannot be used: build with `--features metal` on a Mac, or use --device cpu")
-        }),
+        "cuda" => {
+            let remedy = remedy(cfg!(feature = "cuda"), kind, NVIDIA);
+            Device::new_cuda(index).with_context(|| unusable(name, &remedy))
+        }
+        "metal" => {
+            let remedy = remedy(cfg!(feature = "metal"), kind, "a Mac");
+            Device::new_metal(index).with_context(|| unusable(name, &remedy))
+        }
         _ => Err(unknown(name)),
+    }
+}
+
+/// Where `cuda` runs.
+const NVIDIA: &str = "a machine with an NVIDIA GPU and its driver";
+
+fn unusable(name: &str, remedy: &str) -> String {
+    format!("--device {name} cannot be used: {remedy}, or use --device cpu")
+}
+
+/// What makes a device of this `kind` usable, by whether the program was `built` for it.
+fn remedy(built: bool, kind: &str, machine: &str) -> String {
+    if built {
+        format!("run on {machine}, give the number of a device that it has")
+    } else {
+        format!("build with `--features {kind}` on {machine}")
     }
 }
 
 fn unknown(name: &str) -> anyhow::Error {
     wrong(format!("--device is '{name}': give cpu, cuda, cuda:N or metal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_built_for_a_device_does_not_ask_to_be_built_for_it() {
+        let of = |built| unusable("cuda:7", &remedy(built, "cuda", NVIDIA));
+        assert_eq!(
+            of(false),
+            "--device cuda:7 cannot be used: build with `--features cuda` on a machine with an NVIDIA GPU \
+             and its driver, or use --device cpu"
+        );
+        assert_eq!(
+            of(true),
+            "--device cuda:7 cannot be used: run on a machine with an NVIDIA GPU and its driver, give the \
+             number of a device that it has, or use --device cpu"
+        );
+    }
 }
