@@ -3,6 +3,7 @@
 
 mod args;
 mod checkpoint;
+mod choice;
 mod device;
 mod errors;
 mod escape;
@@ -30,7 +31,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::output::{Outcome, log};
 use crate::cli::settings::Settings;
-use crate::train::Job;
+use crate::train::{Job, TextFacts, choose};
 
 /// Learns to write like a text it is shown, one character at a time.
 #[derive(Parser)]
@@ -118,7 +119,8 @@ pub fn job_of_settings_file(path: &Path) -> Result<Job> {
         settings: Settings,
     }
     let Defaults { settings } = Defaults::try_parse_from(["train"])?;
-    Ok(settings.resolve(&BTreeSet::new(), Some(path))?.job())
+    let settings = settings.resolve(&BTreeSet::new(), Some(path))?;
+    Ok(settings.job(&choose(TextFacts::default(), settings.fixed())))
 }
 
 fn run(matches: &ArgMatches) -> Result<Outcome> {

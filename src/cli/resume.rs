@@ -43,14 +43,13 @@ pub(crate) fn resume(
     let target = Target::open(&settings.device)?;
     let mut run = SavedRun::open(RunFolder::resume(run)?, &target.device)?;
     target.ensure_precision(run.train.precision)?;
-    let asked = settings.job().train;
-    if asked.steps.is_some() || asked.epochs.is_some() || asked.time_limit.is_some() {
-        run.train.steps = asked.steps;
-        run.train.epochs = asked.epochs;
-        run.train.time_limit = asked.time_limit;
+    if settings.has_end() {
+        run.train.steps = settings.steps;
+        run.train.epochs = settings.epochs;
+        run.train.time_limit = settings.time_limit.map(|time| time.0);
     }
-    run.train.patience = asked.patience.or(run.train.patience);
-    run.train.sample_every = asked.sample_every.or(run.train.sample_every);
+    run.train.patience = settings.patience.or(run.train.patience);
+    run.train.sample_every = settings.sample_every.or(run.train.sample_every);
     if !settings.corpus.is_empty() {
         run.data.paths = settings.corpus.clone();
     }

@@ -12,13 +12,14 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::checkpoint::Config;
 use crate::cli::args::wrong;
 use crate::data::DataConfig;
 use crate::model::{Cell, ModelConfig, Precision};
 use crate::text::{
     Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions, read_regular_file,
 };
-use crate::train::{Job, Schedule, TrainConfig};
+use crate::train::{Choice, Fixed, Job, Schedule, TrainConfig};
 
 /// Sizes that go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ use crate::train::{Job, Schedule, TrainConfig};
 pub(crate) enum Preset {
     /// A minute's work: 1 layer of 128
     Tiny,
-    /// The default: 2 layers of 256, about 3 MB
+    /// 2 layers of 256, about 3 MB
     Small,
     /// Better prose for more patience: 2 layers of 512
     Medium,
@@ -37,10 +38,10 @@ pub(crate) enum Preset {
 impl Preset {
     fn settings(self) -> Value {
         match self {
-            Self::Tiny => json!({"hidden": 128, "layers": 1, "dropout": 0.0}),
-            Self::Small => json!({}),
-            Self::Medium => json!({"hidden": 512, "batch": 64, "dropout": 0.3, "lr": 0.004}),
-            Self::Large => json!({"hidden": 1024, "batch": 64, "dropout": 0.4, "lr": 0.002}),
+            Self::Tiny => json!({"hidden": 128, "layers": 1}),
+            Self::Small => json!({"hidden": 256, "layers": 2}),
+            Self::Medium => json!({"hidden": 512, "layers": 2, "batch": 64}),
+            Self::Large => json!({"hidden": 1024, "layers": 2, "batch": 64}),
         }
     }
 }
@@ -58,25 +59,26 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DIR")]
     #[serde(with = "crate::data::paths::optional")]
     pub out: Option<PathBuf>,
-    /// Sizes that go together
-    #[arg(long, value_enum, default_value_t = Preset::Small)]
-    pub preset: Preset,
+    /// Sizes that go together [default: what fits the text, and --time-limit]
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
 
     /// Recurrence of the layers
     #[arg(long, value_enum, default_value_t = Cell::Gru, help_heading = MODEL)]
     pub cell: Cell,
-    /// Size of a layer's hidden vector (H)
-    #[arg(long, default_value_t = ModelConfig::default().hidden, help_heading = MODEL, value_name = "H")]
-    pub hidden: usize,
-    /// Size of a character's embedding (E); with --tie-weights it is H
-    #[arg(long, default_value_t = ModelConfig::default().embedding, help_heading = MODEL, value_name = "E")]
-    pub embedding: usize,
-    /// Recurrent layers (L)
-    #[arg(long, default_value_t = ModelConfig::default().layers, help_heading = MODEL, value_name = "L")]
-    pub layers: usize,
-    /// Probability of zeroing a hidden value between layers and before the readout
-    #[arg(long, value_parser = finite, default_value_t = ModelConfig::default().dropout, help_heading = MODEL, value_name = "P")]
-    pub dropout: f64,
+    /// Size of a layer's hidden vector (H) [default: by the text]
+    #[arg(long, help_heading = MODEL, value_name = "H")]
+    pub hidden: Option<usize>,
+    /// Size of a character's embedding (E); with --tie-weights it is H [default: by H]
+    #[arg(long, help_heading = MODEL, value_name = "E")]
+    pub embedding: Option<usize>,
+    /// Recurrent layers (L) [default: by the text]
+    #[arg(long, help_heading = MODEL, value_name = "L")]
+    pub layers: Option<usize>,
+    /// Probability of zeroing a hidden value between layers and before the readout, the same values in
+    /// a whole window [default: by the text and the sizes]
+    #[arg(long, value_parser = finite, help_heading = MODEL, value_name = "P")]
+    pub dropout: Option<f64>,
     /// Use the embedding table as the readout's weight
     #[arg(long, help_heading = MODEL)]
     pub tie_weights: bool,
@@ -84,34 +86,34 @@ pub(crate) struct Settings {
     #[arg(long, help_heading = MODEL)]
     pub bidirectional: bool,
 
-    /// Streams of text trained side by side (B)
-    #[arg(long, default_value_t = TrainConfig::default().batch, help_heading = TRAINING, value_name = "B")]
-    pub batch: usize,
-    /// Characters in one window of truncated backpropagation (T)
-    #[arg(long, default_value_t = TrainConfig::default().seq_len, help_heading = TRAINING, value_name = "T")]
-    pub seq_len: usize,
+    /// Streams of text trained side by side (B) [default: by the text]
+    #[arg(long, help_heading = TRAINING, value_name = "B")]
+    pub batch: Option<usize>,
+    /// Characters in one window of truncated backpropagation (T) [default: by the text]
+    #[arg(long, help_heading = TRAINING, value_name = "T")]
+    pub seq_len: Option<usize>,
     /// With --bidirectional: characters to the right of a window that are read and not predicted
     #[arg(long, default_value_t = TrainConfig::default().margin, help_heading = TRAINING, value_name = "M")]
     pub margin: usize,
     /// End after this many steps
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub steps: Option<u64>,
-    /// End after this many readings of the text [default: 15 where no end is given, but at least
-    /// 1,000 and at most 10,000 steps]
+    /// End after this many readings of the text [default: what the text needs, where no end is given]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub epochs: Option<u64>,
-    /// End after this time (90s, 10m, 1h30m); the learning rate falls to its end by then
+    /// End after this time (90s, 10m, 1h30m); the sizes are what this machine can train in it, and the
+    /// learning rate falls to its end by then
     #[arg(long, help_heading = TRAINING, value_name = "TIME")]
     pub time_limit: Option<Time>,
-    /// Peak of the learning rate
-    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().lr, help_heading = TRAINING)]
-    pub lr: f64,
-    /// Decoupled weight decay (AdamW), on weight matrices only
-    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().weight_decay, help_heading = TRAINING, value_name = "W")]
-    pub weight_decay: f64,
-    /// Probability of zeroing a recurrent weight for a step
-    #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().weight_drop, help_heading = TRAINING, value_name = "P")]
-    pub weight_drop: f64,
+    /// Peak of the learning rate [default: by H]
+    #[arg(long, value_parser = finite, help_heading = TRAINING)]
+    pub lr: Option<f64>,
+    /// Decoupled weight decay (AdamW), on weight matrices only [default: by the text and the sizes]
+    #[arg(long, value_parser = finite, help_heading = TRAINING, value_name = "W")]
+    pub weight_decay: Option<f64>,
+    /// Probability of zeroing a recurrent weight for a step [default: by the text and the sizes]
+    #[arg(long, value_parser = finite, help_heading = TRAINING, value_name = "P")]
+    pub weight_drop: Option<f64>,
     /// Largest decay of the average of the weights that is evaluated and kept as the best; 0: the weights
     /// themselves are
     #[arg(long, value_parser = finite, default_value_t = TrainConfig::default().average, help_heading = TRAINING, value_name = "D")]
@@ -131,7 +133,8 @@ pub(crate) struct Settings {
     /// Steps between two evaluations [default: an epoch, within 25 to 1,000 steps]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// End after this many evaluations without a better validation loss
+    /// End after this many evaluations without a better validation loss [default: 6 where no end is
+    /// given]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub patience: Option<u64>,
     /// Show what the model writes every N steps
@@ -148,9 +151,10 @@ pub(crate) struct Settings {
     /// What one step predicts
     #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
     pub units: Units,
-    /// Learn separate examples, each ended by the model itself
-    #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
-    pub documents: Documents,
+    /// Learn separate examples, each ended by the model itself [default: lines for a list of short
+    /// entries such as names, else off]
+    #[arg(long, value_enum, help_heading = TEXT)]
+    pub documents: Option<Documents>,
     /// How to read bytes as text
     #[arg(long, value_enum, default_value_t, help_heading = TEXT)]
     pub encoding: Encoding,
@@ -194,54 +198,88 @@ impl Settings {
             Some(path) => wrong(format!("{}: {error}", path.display())),
             None => wrong(error),
         };
-        let preset: Preset = serde_json::from_value(settings["preset"].clone())
+        let preset: Option<Preset> = serde_json::from_value(settings["preset"].clone())
             .map_err(|error| named(format!("preset: {error}")))?;
-        if let Value::Object(table) = preset.settings() {
+        if let Some(Value::Object(table)) = preset.map(Preset::settings) {
             apply(&mut settings, table, &mut given)?;
         }
         serde_json::from_value(Value::Object(settings)).map_err(|error| named(error.to_string()))
     }
 
-    /// What the library trains by these settings.
-    pub(crate) fn job(&self) -> Job {
+    /// How the text is read; whether it has documents may be still to be decided.
+    pub(crate) fn data(&self) -> DataConfig {
+        DataConfig {
+            paths: self.corpus.clone(),
+            read: ReadOptions { encoding: self.encoding, newlines: self.newlines },
+            vocabulary: VocabularyOptions {
+                units: self.units,
+                max_vocab: self.max_vocab,
+                documents: self.documents.unwrap_or_default(),
+            },
+            val_fraction: self.val_fraction,
+            split_seed: self.seed,
+        }
+    }
+
+    /// What is decided already of what a text decides.
+    pub(crate) fn fixed(&self) -> Fixed {
+        Fixed {
+            cell: self.cell,
+            hidden: self.hidden,
+            layers: self.layers,
+            batch: self.batch,
+            seq_len: self.seq_len,
+        }
+    }
+
+    /// Takes the sizes and the documents of a checkpoint that a run starts from, where nothing else is asked for.
+    pub(crate) fn adopt(&mut self, config: &Config) {
+        self.hidden.get_or_insert(config.model.hidden);
+        self.layers.get_or_insert(config.model.layers);
+        self.embedding.get_or_insert(config.model.embedding);
+        self.documents.get_or_insert(config.corpus.documents);
+    }
+
+    /// Whether the settings say where the run ends.
+    pub(crate) fn has_end(&self) -> bool {
+        self.steps.is_some() || self.epochs.is_some() || self.time_limit.is_some()
+    }
+
+    /// What the library trains by these settings, and by `choice` where they say nothing.
+    pub(crate) fn job(&self, choice: &Choice) -> Job {
+        let hidden = self.hidden.unwrap_or(choice.hidden);
+        let embedding = self.embedding.unwrap_or(choice.embedding);
+        let mut data = self.data();
+        data.vocabulary.documents = self.documents.unwrap_or(choice.documents);
+        let chosen_end = !self.has_end();
         Job {
             model: ModelConfig {
                 cell: self.cell,
-                embedding: if self.tie_weights { self.hidden } else { self.embedding },
-                hidden: self.hidden,
-                layers: self.layers,
-                dropout: self.dropout,
+                embedding: if self.tie_weights { hidden } else { embedding },
+                hidden,
+                layers: self.layers.unwrap_or(choice.layers),
+                dropout: self.dropout.unwrap_or(choice.dropout),
                 tie_weights: self.tie_weights,
                 bidirectional: self.bidirectional,
                 ..ModelConfig::default()
             },
-            data: DataConfig {
-                paths: self.corpus.clone(),
-                read: ReadOptions { encoding: self.encoding, newlines: self.newlines },
-                vocabulary: VocabularyOptions {
-                    units: self.units,
-                    max_vocab: self.max_vocab,
-                    documents: self.documents,
-                },
-                val_fraction: self.val_fraction,
-                split_seed: self.seed,
-            },
+            data,
             train: TrainConfig {
-                batch: self.batch,
-                seq_len: self.seq_len,
+                batch: self.batch.unwrap_or(choice.batch),
+                seq_len: self.seq_len.unwrap_or(choice.seq_len),
                 margin: self.margin,
-                steps: self.steps,
+                steps: self.steps.or(chosen_end.then_some(choice.steps)),
                 epochs: self.epochs,
                 time_limit: self.time_limit.map(|time| time.0),
-                lr: self.lr,
-                weight_decay: self.weight_decay,
-                weight_drop: self.weight_drop,
+                lr: self.lr.unwrap_or(choice.lr),
+                weight_decay: self.weight_decay.unwrap_or(choice.weight_decay),
+                weight_drop: self.weight_drop.unwrap_or(choice.weight_drop),
                 average: self.average,
                 clip: self.clip,
                 warmup: self.warmup,
                 schedule: self.schedule,
-                eval_every: self.eval_every,
-                patience: self.patience,
+                eval_every: self.eval_every.or(choice.eval_every),
+                patience: self.patience.or(chosen_end.then_some(choice.patience)),
                 sample_every: self.sample_every,
                 seed: self.seed,
                 precision: self.precision,

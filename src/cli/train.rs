@@ -10,6 +10,7 @@ use clap::Args;
 use crate::checkpoint::{Checkpoint, IfExists, RunFolder, ensure_space};
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
+use crate::cli::choice;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::escape;
@@ -22,7 +23,7 @@ use crate::error::Error;
 use crate::generate::{Request, samples};
 use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
-use crate::train::{Event, Job, StopReason, Summary, Trainer};
+use crate::train::{Event, Job, StopReason, Summary, TextFacts, Trainer, choose};
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -82,14 +83,14 @@ fn with_save_interval(trainer: Trainer, interval: Option<Time>) -> Trainer {
 
 /// A new run, from initial weights or from those of a checkpoint.
 fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)> {
-    let settings = args.settings.resolve(given, args.config.as_deref())?;
+    let mut settings = args.settings.resolve(given, args.config.as_deref())?;
     checkpoint::threads(settings.threads)?;
     let target = Target::open(&settings.device)?;
     let device = &target.device;
-    let mut job = settings.job();
-    target.ensure_precision(job.train.precision)?;
-    job.validate()?;
-    let corpus = job.data.read_corpus()?;
+    target.ensure_precision(settings.precision)?;
+    // Before the text is read, which may take minutes: with what would fit any text.
+    settings.job(&choose(TextFacts::default(), settings.fixed())).validate()?;
+    let corpus = settings.data().read_corpus()?;
     let out = settings
         .out
         .clone()
@@ -97,13 +98,22 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
     let policy = if args.overwrite { IfExists::Overwrite } else { IfExists::Refuse };
     // Before the text is prepared, which may take minutes.
     RunFolder::check(&out, policy)?;
-    let trainer = match &args.init_from {
+    let checkpoint = match &args.init_from {
+        Some(path) => Some(Checkpoint::open(path, device)?),
+        None => None,
+    };
+    if let Some(checkpoint) = &checkpoint {
+        settings.adopt(&checkpoint.config);
+    }
+    let choice = choice::choose_for(&corpus, &settings, device)?;
+    let mut job = settings.job(&choice);
+    choice::describe(&choice, &corpus, &settings);
+    let trainer = match &checkpoint {
         None => job.start(corpus, device)?,
-        Some(path) => {
-            let checkpoint = Checkpoint::open(path, device)?;
-            refuse_other_shape(&job, given, &checkpoint)?;
+        Some(checkpoint) => {
+            refuse_other_shape(&job, given, checkpoint)?;
             job.data.vocabulary.units = checkpoint.tokenizer.units();
-            job.fine_tune(corpus, &checkpoint, args.extend_vocab, device)
+            job.fine_tune(corpus, checkpoint, args.extend_vocab, device)
                 .map_err(with_vocabulary_remedy)?
         }
     };

@@ -132,6 +132,11 @@ impl Corpus {
         &self.name
     }
 
+    /// Characters of the whole text.
+    pub fn characters(&self) -> usize {
+        self.text.chars().count()
+    }
+
     /// The whole text.
     pub fn text(&self) -> &str {
         &self.text

@@ -95,6 +95,9 @@ fn is_usual_margin(margin: &usize) -> bool {
 }
 
 impl TrainConfig {
+    /// The longest usual interval between evaluations.
+    pub(super) const LONGEST_INTERVAL: u64 = 1_000;
+
     /// Steps of a run without an end of its own: 15 epochs, but more for a short text, which would learn
     /// nothing in so few steps, and fewer for a large one, which would take days.
     fn usual_steps(steps_per_epoch: u64) -> u64 {
@@ -214,9 +217,9 @@ impl TrainConfig {
     /// 1,000 steps, which take a few minutes.
     pub fn evaluation_interval(&self, steps_per_epoch: u64) -> u64 {
         const AT_LEAST: u64 = 25;
-        const AT_MOST: u64 = 1_000;
         let epoch = steps_per_epoch.max(1);
-        self.eval_every.unwrap_or_else(|| (epoch * AT_LEAST.div_ceil(epoch)).min(AT_MOST))
+        self.eval_every
+            .unwrap_or_else(|| (epoch * AT_LEAST.div_ceil(epoch)).min(Self::LONGEST_INTERVAL))
     }
 }
 

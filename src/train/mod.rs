@@ -4,15 +4,17 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `config`, `schedule` | settings of the training · the learning rate of each step |
+//! | `choice`, `speed` | settings that fit a text · how fast this machine trains a network |
 //! | `job`, `resume` | a new run · a saved run that goes on |
 //! | `prepare`, `extend_vocabulary` | a text made ready to train on · new characters for a trained network |
 //! | `requirements` | the memory and the disk that a training takes |
 //! | `trainer`, `step`, `validate`, `saving` | the loop · one step · the validation · the checkpoints |
-//! | `adamw` | the optimizer |
+//! | `adamw`, `average` | the optimizer · the average of the weights |
 //! | `events` | what the loop reports |
 
 mod adamw;
 mod average;
+mod choice;
 mod config;
 mod events;
 mod extend_vocabulary;
@@ -26,11 +28,13 @@ mod saving;
 #[cfg(test)]
 mod saving_tests;
 mod schedule;
+mod speed;
 mod step;
 mod trainer;
 mod validate;
 
 pub use adamw::{AdamW, AdamWConfig};
+pub use choice::{Choice, Fixed, TextFacts, choose, choose_within};
 pub use config::TrainConfig;
 pub use events::{Event, StepReport, StopReason, Summary};
 pub use job::Job;
@@ -38,4 +42,5 @@ pub use prepare::TrainingData;
 pub use requirements::Requirements;
 pub use resume::SavedRun;
 pub use schedule::Schedule;
+pub use speed::training_speed;
 pub use trainer::Trainer;

@@ -1,0 +1,64 @@
+//! The settings that a text decides, and what the log says of them.
+
+use anyhow::Result;
+use candle_core::Device;
+
+use crate::cli::output::{grouped, log};
+use crate::cli::settings::Settings;
+use crate::text::{Corpus, Documents};
+use crate::train::{Choice, Fixed, TextFacts, choose, choose_within, training_speed};
+
+/// What fits `corpus` where `settings` leave a choice. With a time limit, the speed of this machine is measured.
+pub(crate) fn choose_for(corpus: &Corpus, settings: &Settings, device: &Device) -> Result<Choice> {
+    let text = TextFacts::of(corpus, settings.units);
+    let fixed = settings.fixed();
+    let choice = match settings.time_limit {
+        Some(limit) => choose_within(text, fixed, limit.0, |choice| {
+            let mut job = settings.job(choice);
+            // Of most alphabets.
+            job.model.vocab = 80;
+            let speed = training_speed(&job.model, &job.train, device)?;
+            // The steps of both directions take as long as two.
+            Ok::<_, crate::Error>(if job.model.bidirectional { speed / 2.0 } else { speed })
+        })?,
+        None => choose(text, fixed),
+    };
+    Ok(choice)
+}
+
+/// Says what was chosen and why, in three lines at most.
+pub(crate) fn describe(choice: &Choice, corpus: &Corpus, settings: &Settings) {
+    let Fixed { hidden, layers, .. } = settings.fixed();
+    let list = settings.documents.is_none() && choice.documents == Documents::Lines;
+    if hidden.is_none() || layers.is_none() || list {
+        let time = settings.time_limit.map_or_else(String::new, |limit| {
+            format!(" and {}, at the speed measured here", humantime::format_duration(limit.0))
+        });
+        let entries = if list { ", a list whose lines are learnt each on its own" } else { "" };
+        log!(
+            "chosen  {} layer{} of {} for {} characters{entries}{time}",
+            choice.layers,
+            if choice.layers == 1 { "" } else { "s" },
+            choice.hidden,
+            grouped(corpus.characters() as u64),
+        );
+    }
+    let regularised = [settings.dropout, settings.weight_drop, settings.weight_decay];
+    if regularised.iter().any(Option::is_none) {
+        log!(
+            "chosen  dropout {}, weight drop {}, weight decay {} for {:.1} parameters a character",
+            settings.dropout.unwrap_or(choice.dropout),
+            settings.weight_drop.unwrap_or(choice.weight_drop),
+            settings.weight_decay.unwrap_or(choice.weight_decay),
+            choice.parameters_per_id,
+        );
+    }
+    if !settings.has_end() {
+        log!(
+            "chosen  {} steps: {:.1} readings of the text; or until {} evaluations in a row are no better",
+            grouped(choice.steps),
+            choice.readings(),
+            settings.patience.unwrap_or(choice.patience),
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Settings that fit a text: sizes, regularisation, the end of the run. docs/settings.md has the rules as a
+//! table, docs/results.md the measurements that they come from.
+
+use std::time::Duration;
+
+use crate::model::{Cell, ModelConfig};
+use crate::text::{Corpus, Documents, Units, is_list};
+use crate::train::config::TrainConfig;
+
+/// What the settings are chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextFacts {
+    /// Ids of the whole text: characters, or bytes.
+    pub length: usize,
+    /// It is a list of short entries, such as names ([`is_list`]).
+    pub list: bool,
+}
+
+/// Those of a text of a million characters.
+impl Default for TextFacts {
+    fn default() -> Self {
+        Self { length: 1_000_000, list: false }
+    }
+}
+
+impl TextFacts {
+    /// Those of `corpus`, read as `units`.
+    pub fn of(corpus: &Corpus, units: Units) -> Self {
+        let length = match units {
+            Units::Chars => corpus.characters(),
+            Units::Bytes => corpus.text().len(),
+        };
+        Self { length, list: is_list(corpus.text()) }
+    }
+}
+
+/// What is already decided, and what else follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// Which recurrence the layers compute.
+    pub cell: Cell,
+    /// H
+    pub hidden: Option<usize>,
+    /// L
+    pub layers: Option<usize>,
+    /// B
+    pub batch: Option<usize>,
+    /// T
+    pub seq_len: Option<usize>,
+}
+
+/// Settings that fit a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// How the text is divided.
+    pub documents: Documents,
+    /// H
+    pub hidden: usize,
+    /// L
+    pub layers: usize,
+    /// E
+    pub embedding: usize,
+    /// [`ModelConfig::dropout`]
+    pub dropout: f64,
+    /// [`TrainConfig::weight_drop`](crate::train::TrainConfig::weight_drop)
+    pub weight_drop: f64,
+    /// [`AdamWConfig::weight_decay`](crate::train::AdamWConfig::weight_decay)
+    pub weight_decay: f64,
+    /// B
+    pub batch: usize,
+    /// T
+    pub seq_len: usize,
+    /// Peak of the learning rate.
+    pub lr: f64,
+    /// Steps after which the run ends, if nothing else ends it.
+    pub steps: u64,
+    /// Steps between two evaluations, where the usual
+    /// ([`TrainConfig::evaluation_interval`](crate::train::TrainConfig::evaluation_interval)) are too few.
+    pub eval_every: Option<u64>,
+    /// Evaluations without a better one after which such a run ends.
+    pub patience: u64,
+    /// Parameters of the network for each id that is trained on: what the regularisation is chosen by.
+    pub parameters_per_id: f64,
+    /// Ids that are trained on.
+    train_length: f64,
+}
+
+impl Choice {
+    /// Readings of the text in [`Choice::steps`].
+    pub fn readings(&self) -> f64 {
+        self.steps as f64 * (self.batch * self.seq_len) as f64 / self.train_length
+    }
+}
+
+/// H and L, from the smallest network to the largest.
+const SIZES: [(usize, usize); 9] =
+    [(64, 1), (128, 1), (128, 2), (192, 2), (256, 2), (384, 2), (512, 2), (768, 2), (1024, 2)];
+
+/// Where the ids are many and the time is not, a network gains more from being larger until it has read so
+/// many ids for each of its parameters.
+const IDS_PER_PARAMETER: f64 = 30.0;
+
+/// Steps in which even the shortest text is learnt.
+const FEWEST_STEPS: u64 = 300;
+
+/// Chooses the settings for a text.
+pub fn choose(text: TextFacts, fixed: Fixed) -> Choice {
+    let usual = match text.length {
+        ..6_000 => (64, 1),
+        ..3_000_000 => (256, 2),
+        _ => (384, 2),
+    };
+    with_sizes(text, fixed, usual)
+}
+
+/// Chooses the settings for a text and a time: the largest network that gets through enough of the text. `speed`
+/// measures how many ids a second a network is trained on; it is asked for ever larger networks.
+///
+/// # Errors
+/// Those of `speed`.
+pub fn choose_within<E>(
+    text: TextFacts,
+    fixed: Fixed,
+    limit: Duration,
+    mut speed: impl FnMut(&Choice) -> Result<f64, E>,
+) -> Result<Choice, E> {
+    let largest = match text.length {
+        ..6_000 => (64, 1),
+        ..60_000 => (256, 2),
+        ..600_000 => (384, 2),
+        _ => (1024, 2),
+    };
+    let mut best = with_sizes(text, fixed, SIZES[0]);
+    if fixed.hidden.is_some() && fixed.layers.is_some() {
+        return Ok(best);
+    }
+    for sizes in SIZES.into_iter().skip(1).filter(|sizes| *sizes <= largest) {
+        let choice = with_sizes(text, fixed, sizes);
+        let ids = speed(&choice)? * limit.as_secs_f64();
+        if ids < wanted(text, parameters(fixed.cell, &choice)) {
+            break;
+        }
+        best = choice;
+    }
+    Ok(best)
+}
+
+/// Ids that a network of so many parameters should be trained on.
+fn wanted(text: TextFacts, parameters: f64) -> f64 {
+    (epochs(parameters / train_length(text)) * train_length(text))
+        .min(IDS_PER_PARAMETER * parameters)
+}
+
+/// Ids that are trained on: nine tenths.
+fn train_length(text: TextFacts) -> f64 {
+    (0.9 * text.length as f64).max(1.0)
+}
+
+/// Readings of the text, for a network of so many parameters for each of its ids: a large network on a short
+/// text is regularised more, and learns more slowly.
+fn epochs(ratio: f64) -> f64 {
+    if ratio < 5.0 { 30.0 } else { 40.0 }
+}
+
+/// The settings for a text and a network of sizes `usual`, where they are not fixed.
+fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
+    let (hidden, layers) = (fixed.hidden.unwrap_or(usual.0), fixed.layers.unwrap_or(usual.1));
+    // Short texts need many steps, and fill few rows.
+    let (batch, seq_len) = match text.length {
+        ..6_000 => (8, 32),
+        ..60_000 => (16, 64),
+        _ => (32, 128),
+    };
+    let (batch, seq_len) = (fixed.batch.unwrap_or(batch), fixed.seq_len.unwrap_or(seq_len));
+    let mut choice = Choice {
+        documents: if text.list { Documents::Lines } else { Documents::Off },
+        hidden,
+        layers,
+        embedding: if hidden < 512 { 64 } else { 128 },
+        dropout: 0.0,
+        weight_drop: 0.0,
+        weight_decay: 0.0,
+        batch,
+        seq_len,
+        // Larger networks diverge at a rate that smaller ones bear.
+        lr: 0.006 * (256.0 / hidden.max(256) as f64).sqrt(),
+        steps: 0,
+        eval_every: None,
+        patience: 6,
+        parameters_per_id: 0.0,
+        train_length: train_length(text),
+    };
+    let parameters = parameters(fixed.cell, &choice);
+    let ratio = parameters / train_length(text);
+    choice.parameters_per_id = ratio;
+    // The more parameters for each id, the easier the text is learnt by heart.
+    (choice.dropout, choice.weight_drop, choice.weight_decay) = match ratio {
+        ..0.4 => (0.05, 0.0, 0.1),
+        ..1.5 => (0.1, 0.1, 0.3),
+        ..5.0 => (0.25, 0.2, 0.3),
+        _ => (0.3, 0.4, 0.3),
+    };
+    let window = (batch * seq_len) as f64;
+    choice.steps = ((wanted(text, parameters) / window) as u64).max(FEWEST_STEPS);
+    // Reading the part that validates takes a third of the time of training on it: a tenth of the time at most.
+    let validated = 0.1 * text.length as f64;
+    let interval = (10.0 / 3.0 * validated.min(2e6) / window) as u64;
+    choice.eval_every = Some(interval).filter(|&interval| interval > TrainConfig::LONGEST_INTERVAL);
+    choice
+}
+
+fn parameters(cell: Cell, choice: &Choice) -> f64 {
+    let model = ModelConfig {
+        cell,
+        // Of most alphabets.
+        vocab: 80,
+        embedding: choice.embedding,
+        hidden: choice.hidden,
+        layers: choice.layers,
+        ..ModelConfig::default()
+    };
+    model.parameter_count() as f64
+}
