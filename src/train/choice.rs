@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Cell, ModelConfig};
+use crate::model::Cell;
 use crate::text::{Corpus, Documents, Units, is_list};
 use crate::train::config::TrainConfig;
 
@@ -60,7 +60,7 @@ pub struct Choice {
     pub layers: usize,
     /// E
     pub embedding: usize,
-    /// [`ModelConfig::dropout`]
+    /// [`ModelConfig::dropout`](crate::model::ModelConfig::dropout)
     pub dropout: f64,
     /// [`TrainConfig::weight_drop`](crate::train::TrainConfig::weight_drop)
     pub weight_drop: f64,
@@ -88,7 +88,7 @@ pub struct Choice {
 impl Choice {
     /// Readings of the text in [`Choice::steps`].
     pub fn readings(&self) -> f64 {
-        self.steps as f64 * (self.batch * self.seq_len) as f64 / self.train_length
+        self.steps as f64 * self.batch as f64 * self.seq_len as f64 / self.train_length
     }
 }
 
@@ -200,7 +200,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         ..5.0 => (0.25, 0.2, 0.3),
         _ => (0.3, 0.4, 0.3),
     };
-    let window = (batch * seq_len) as f64;
+    let window = batch.max(1) as f64 * seq_len.max(1) as f64;
     choice.steps = ((wanted(text, parameters) / window) as u64).max(FEWEST_STEPS);
     // Reading the part that validates takes a third of the time of training on it: a tenth of the time at most.
     let validated = 0.1 * text.length as f64;
@@ -209,15 +209,11 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
     choice
 }
 
+/// Parameters of a network with a usual alphabet, about. The sizes may still be impossible ones.
 fn parameters(cell: Cell, choice: &Choice) -> f64 {
-    let model = ModelConfig {
-        cell,
-        // Of most alphabets.
-        vocab: 80,
-        embedding: choice.embedding,
-        hidden: choice.hidden,
-        layers: choice.layers,
-        ..ModelConfig::default()
-    };
-    model.parameter_count() as f64
+    const VOCABULARY: f64 = 80.0;
+    let [h, e, l] = [choice.hidden, choice.embedding, choice.layers].map(|size| size as f64);
+    let inputs = e + (l - 1.0).max(0.0) * h;
+    let recurrent = if cell.has_weight_hh() { l * h } else { 0.0 };
+    cell.gates() as f64 * h * (inputs + recurrent + 2.0 * l) + VOCABULARY * (e + h)
 }
