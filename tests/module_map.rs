@@ -13,6 +13,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("runtime", &[]),
     ("fused", &["runtime"]),
     ("text", &["error"]),
+    ("plot", &["error"]),
     ("data", &["text", "error"]),
     ("model", &["fused", "error"]),
     ("generate", &["model", "text", "error"]),
@@ -38,6 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "train",
+            "plot",
             "checkpoint",
             "proofread",
             "evaluate",
