@@ -8,10 +8,12 @@
 //! | `prepare`, `extend_vocabulary` | a text made ready to train on · new characters for a trained network |
 //! | `requirements` | the memory and the disk that a training takes |
 //! | `trainer`, `step`, `validate`, `saving` | the loop · one step · the validation · the checkpoints |
+//! | `clock`, `view` | the time that a run has taken · what others may see of a trainer |
 //! | `adamw` | the optimizer |
 //! | `events` | what the loop reports |
 
 mod adamw;
+mod clock;
 mod config;
 mod events;
 mod extend_vocabulary;
@@ -28,6 +30,7 @@ mod schedule;
 mod step;
 mod trainer;
 mod validate;
+mod view;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use config::TrainConfig;
@@ -35,6 +38,7 @@ pub use events::{Event, StepReport, StopReason, Summary};
 pub use job::Job;
 pub use prepare::TrainingData;
 pub use requirements::Requirements;
+pub(crate) use requirements::{available_memory, readable};
 pub use resume::SavedRun;
 pub use schedule::Schedule;
 pub use trainer::Trainer;

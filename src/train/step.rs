@@ -80,8 +80,8 @@ impl Trainer {
         chars as f64 / time.as_secs_f64().max(1e-9)
     }
 
-    /// Share of the run that is done, by steps or by time, whichever is further.
-    fn progress(&self) -> f64 {
+    /// Share of the run that is done, in [0, 1]: by steps or by time, whichever is further.
+    pub fn progress(&self) -> f64 {
         let by_steps = self
             .config
             .total_steps(self.steps_per_epoch())

@@ -11,13 +11,13 @@ use candle_nn::{Optimizer, VarBuilder, VarMap};
 use crate::checkpoint::{Progress, RunFolder, TrainingState};
 use crate::data::ensure_countable;
 use crate::error::{Error, Result, ensure};
-use crate::model::{AnyNetwork, BidirectionalNetwork, ModelConfig, Network, State, named_vars};
+use crate::model::{AnyNetwork, ModelConfig, State, named_vars};
 use crate::runtime::Rounds;
 use crate::train::adamw::{AdamW, AdamWConfig};
+use crate::train::clock::{Clock, Counts};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
 use crate::train::prepare::TrainingData;
-use crate::train::requirements::Requirements;
 
 /// `last` is saved after an evaluation, but not within this time of the save before, where a small text
 /// is evaluated every second.
@@ -54,9 +54,8 @@ pub struct Trainer {
     pub(super) evaluated_at: Option<u64>,
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
-    /// Time that the run had taken before this process.
-    elapsed_before: Duration,
-    started: Instant,
+    /// Time that the run has taken.
+    pub(super) clock: Clock,
     pub(super) saved_last: Instant,
     /// Least time from one save of `last` to the next: after an evaluation, and elsewhere.
     save_intervals: (Duration, Duration),
@@ -118,8 +117,7 @@ impl Trainer {
             evaluated_at: None,
             loss_sum: 0.0,
             loss_count: 0,
-            elapsed_before: Duration::ZERO,
-            started: Instant::now(),
+            clock: Clock::default(),
             saved_last: Instant::now(),
             save_intervals: (AFTER_EVALUATION, BETWEEN_EVALUATIONS),
             newer_best: None,
@@ -141,6 +139,13 @@ impl Trainer {
     #[must_use]
     pub fn save_every(self, interval: Duration) -> Self {
         Self { save_intervals: (interval, interval), ..self }
+    }
+
+    /// The run's time, and with it a time limit and the learning rate that falls by it, is that of its steps
+    /// alone, without evaluations, saves and samples.
+    #[must_use]
+    pub fn count_steps_only(self) -> Self {
+        Self { clock: self.clock.counting(Counts::Steps), ..self }
     }
 
     /// The same run by tensor operations in place of the kernels: what runs it on any device but a CPU.
@@ -197,59 +202,13 @@ impl Trainer {
                 record.elapsed_seconds
             ))
         );
-        self.elapsed_before = Duration::from_secs_f64(record.elapsed_seconds);
+        self.clock = self.clock.at(Duration::from_secs_f64(record.elapsed_seconds));
         Ok(())
     }
 
     /// Takes over the losses that the checkpoint has, which the next ones repeat until an evaluation.
     pub(super) fn recall(&mut self, progress: &Progress) {
         self.losses = Losses { train: progress.train_loss, val: progress.val_loss };
-    }
-
-    /// The network as it is now; of a bidirectional one the forward half.
-    pub fn network(&self) -> &Network {
-        self.network.forward_half()
-    }
-
-    /// The network as it is now, if it is bidirectional.
-    pub fn bidirectional(&self) -> Option<&BidirectionalNetwork> {
-        self.network.bidirectional()
-    }
-
-    /// The shape of the network.
-    pub fn model(&self) -> &ModelConfig {
-        &self.model
-    }
-
-    /// The text, encoded and split.
-    pub fn data(&self) -> &TrainingData {
-        &self.data
-    }
-
-    /// The settings, with the batch that the text can fill.
-    pub fn config(&self) -> &TrainConfig {
-        &self.config
-    }
-
-    /// The memory and the disk that the run takes.
-    pub fn requirements(&self) -> Requirements {
-        Requirements::new(&self.model, &self.config, self.data.sizes())
-    }
-
-    /// Where the run is saved.
-    pub fn folder(&self) -> Option<&RunFolder> {
-        self.folder.as_ref()
-    }
-
-    /// Step and validation loss of a `best` in the folder that was saved after the state that this run was
-    /// resumed from. It stays until the run does as well.
-    pub fn newer_best(&self) -> Option<(u64, f64)> {
-        self.newer_best
-    }
-
-    /// Steps taken.
-    pub fn step(&self) -> u64 {
-        self.step
     }
 
     /// Trains to the end of the run, and tells `observe` what happens. A callback that returns
@@ -259,61 +218,94 @@ impl Trainer {
     /// # Errors
     /// [`Error::Diverged`] for a loss or gradient that is infinite or NaN (the checkpoints stay as they
     /// were before it), and [`Error::Checkpoint`] for one that cannot be written.
-    pub fn run(&mut self, mut observe: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        self.started = Instant::now();
-        self.begin_folder()?;
+    pub fn run(&mut self, observe: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
+        match self.advance(observe)? {
+            Some(summary) => Ok(summary),
+            None => self.stop(),
+        }
+    }
+
+    /// Trains as [`Trainer::run`] does, but a callback that breaks only pauses the run: nothing is saved
+    /// for it, and the next call goes on from there. Between the calls the run's clock stands still.
+    /// Returns how the run ended, or None if it was paused.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::run`].
+    pub fn advance(
+        &mut self,
+        observe: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<Summary>> {
+        self.clock.start(Counts::Everything);
+        let outcome = self.train_on(observe);
+        self.clock.stop(Counts::Everything);
+        outcome
+    }
+
+    /// Saves `last` of a run that is paused.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it cannot be written.
+    pub fn stop(&mut self) -> Result<Summary> {
+        self.save_last()?;
+        Ok(self.summary(StopReason::Stopped))
+    }
+
+    fn train_on(
+        &mut self,
+        mut observe: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<Summary>> {
+        self.begin()?;
         let interval = self.config.evaluation_interval(self.steps_per_epoch());
-        let mut stopped = false;
+        let mut paused = false;
         let reason = loop {
             if let Some(reason) = self.over() {
                 break reason;
             }
-            if stopped {
-                break StopReason::Stopped;
+            if paused {
+                return Ok(None);
             }
             // Taken out, as the step needs the whole trainer.
             let mut rounds = std::mem::take(&mut self.rounds);
+            self.clock.start(Counts::Steps);
             let report = rounds.run(|| self.train_step());
+            self.clock.stop(Counts::Steps);
             self.rounds = rounds;
             let report = report?;
-            stopped |= observe(Event::Step(report)).is_break();
+            paused |= observe(Event::Step(report)).is_break();
             let (after_evaluation, mut save_after) = self.save_intervals;
             if self.step.is_multiple_of(interval) {
-                stopped |= self.evaluate(report.lr, &mut observe)?.is_break();
+                paused |= self.evaluate(report.lr, &mut observe)?.is_break();
                 save_after = after_evaluation;
             }
             if self.saved_last.elapsed() >= save_after {
                 self.save_last()?;
             }
-            if !stopped
+            if !paused
                 && self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every))
             {
                 let (network, tokenizer) = (self.network.forward_half(), &self.data.tokenizer);
-                stopped |=
+                paused |=
                     observe(Event::SampleDue { step: self.step, network, tokenizer }).is_break();
             }
         };
-        let already = self.evaluated_at == Some(self.step);
-        if reason != StopReason::Stopped && !already && self.loss_count > 0 {
+        if self.evaluated_at != Some(self.step) && self.loss_count > 0 {
             let lr = self.optimizer.learning_rate();
             // The run is over whatever the callback says now.
             let _ = self.evaluate(lr, &mut observe)?;
         }
         self.save_last()?;
-        if reason != StopReason::Stopped {
-            self.measure_thresholds()?;
-        }
-        Ok(Summary {
+        self.measure_thresholds()?;
+        Ok(Some(self.summary(reason)))
+    }
+
+    fn summary(&self, reason: StopReason) -> Summary {
+        Summary {
             reason,
             step: self.step,
             val_loss: self.losses.val,
             best_val_loss: self.newer_best.map(|(_, loss)| loss).or(self.best_val_loss),
             elapsed: self.elapsed(),
-        })
-    }
-
-    pub(super) fn elapsed(&self) -> Duration {
-        self.elapsed_before + self.started.elapsed()
+        }
     }
 
     pub(super) fn steps_per_epoch(&self) -> u64 {
