@@ -11,7 +11,8 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | train, plot, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
+//! | [`cli`] | arguments in, text out: the only place that prints | compare, train, plot, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
+//! | [`compare`] | cells trained in turns under one budget, and their figures | train, plot, checkpoint, data, model, text, runtime, error |
 //! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
 //! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | proofread, model, data, text, error |
 //! | [`proofread`] | what both sides of a text find unlikely in it | model, data, text, error |
@@ -54,6 +55,7 @@
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod compare;
 pub mod data;
 mod error;
 pub mod evaluate;

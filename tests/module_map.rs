@@ -35,9 +35,11 @@ const MODULES: &[(&str, &[&str])] = &[
             "fused (adamw.rs)",
         ],
     ),
+    ("compare", &["train", "plot", "checkpoint", "data", "model", "text", "runtime", "error"]),
     (
         "cli",
         &[
+            "compare",
             "train",
             "plot",
             "checkpoint",

@@ -11,18 +11,33 @@ use crate::checkpoint::disk::Disk;
 use crate::checkpoint::format::CONFIG;
 use crate::error::{Error, Result};
 
-/// Replaces a run's metrics: writes `bytes` to a file beside `path`, flushes it to the disk, and renames
-/// it to `path`.
+/// Replaces a run's metrics: writes `bytes` to a file beside `path`, flushes it, and renames it to `path`.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Run`] if something else than metrics is at either place; the old file
-/// stays.
+/// [`Error::Io`], and [`Error::Run`] if something else is at either place; the old file stays.
 pub(super) fn replace_metrics(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_checked(disk, path, bytes, ensure_metrics)
+}
+
+/// The same for a file that is not a run's, whatever it holds: only a regular file is replaced.
+///
+/// # Errors
+/// Those of [`replace_metrics`].
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_checked(&Disk::default(), path, bytes, ensure_file_or_nothing)
+}
+
+fn replace_checked(
+    disk: &Disk,
+    path: &Path,
+    bytes: &[u8],
+    check: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let new = with_suffix(path, ".new");
-    ensure_metrics(path)?;
+    check(path)?;
     ensure_file_or_nothing(&new)?;
     if new.exists() {
-        ensure_metrics(&new)?;
+        check(&new)?;
         disk.remove_file(&new).map_err(Error::io("remove", &new))?;
     }
     let written = disk.write_new(&new, bytes).and_then(|()| disk.rename(&new, path));

@@ -24,6 +24,7 @@ mod run;
 mod save;
 mod space;
 
+pub(crate) use atomic::replace_file;
 pub use format::{Config, FORMAT, Metrics, Progress, Snapshot, TrainingRecord, TrainingState};
 pub use load::Checkpoint;
 pub use newest::{newest_bidirectional_run, newest_run};

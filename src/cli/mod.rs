@@ -3,6 +3,9 @@
 
 mod args;
 mod checkpoint;
+mod compare;
+mod compare_table;
+mod count;
 mod device;
 mod errors;
 mod escape;
@@ -53,6 +56,8 @@ Examples:
 enum Command {
     /// Train a model on a text
     Train(Box<train::TrainArgs>),
+    /// Train several cells on a text under the same budget, and compare them
+    Compare(Box<compare::CompareArgs>),
     /// Write text with a trained model
     Sample(sample::SampleArgs),
     /// Measure how well a model predicts a text
@@ -71,7 +76,7 @@ enum Command {
 pub fn main() -> ExitCode {
     crate::runtime::prepare_process();
     output::to_terminal();
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return print(&error),
     };
@@ -87,6 +92,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_proofread { 2 } else { errors::exit_code(&error) })
         }
     }
+}
+
+/// The program's arguments.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("compare", compare::adapt)
 }
 
 /// Help and version go to stdout with 0, wrong arguments to stderr with 2.
@@ -121,17 +131,20 @@ pub fn job_of_settings_file(path: &Path) -> Result<Job> {
     Ok(settings.resolve(&BTreeSet::new(), Some(path))?.job())
 }
 
+/// The ids of the subcommand's arguments that the user wrote.
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    let command = Cli::command();
+    let subcommand = matches.subcommand();
+    subcommand
+        .and_then(|(name, matches)| Some((command.find_subcommand(name)?, matches)))
+        .map(|(command, matches)| args::given_on_command_line(command, matches))
+        .unwrap_or_default()
+}
+
 fn run(matches: &ArgMatches) -> Result<Outcome> {
     match Cli::from_arg_matches(matches)?.command {
-        Command::Train(train) => {
-            let command = Cli::command();
-            let given = command
-                .find_subcommand("train")
-                .zip(matches.subcommand_matches("train"))
-                .map(|(command, matches)| args::given_on_command_line(command, matches))
-                .unwrap_or_default();
-            train::run(*train, given)
-        }
+        Command::Train(train) => train::run(*train, given(matches)),
+        Command::Compare(compare) => compare::run(*compare, given(matches)),
         Command::Sample(sample) => sample::run(&sample).map(|()| Outcome::Done),
         Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),
         Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
@@ -147,6 +160,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -48,9 +48,14 @@ impl ProgressDisplay {
                 clock(report.remaining)
             )
         };
+        self.show(report.progress, line);
+    }
+
+    /// Shows the share `progress` of the whole, and `line` beside it.
+    pub(crate) fn show(&mut self, progress: f64, line: impl FnOnce() -> String) {
         match &self.bar {
             Some(bar) => {
-                bar.set_position((report.progress * BAR_UNITS as f64) as u64);
+                bar.set_position((progress * BAR_UNITS as f64) as u64);
                 bar.set_message(line());
             }
             None if self.last_line.elapsed() >= LINE_EVERY => {
@@ -61,13 +66,14 @@ impl ProgressDisplay {
         }
     }
 
-    pub(crate) fn evaluated(&mut self, metrics: &Metrics, improved: bool) {
+    /// An evaluation; `label` stands before it.
+    pub(crate) fn evaluated(&mut self, label: &str, metrics: &Metrics, improved: bool) {
         let validation = metrics.val_loss.map_or_else(String::new, |loss| {
             let mark = if improved { " *" } else { "" };
             format!("  val {loss:.4} ({:.4} bits/char){mark}", bits(loss))
         });
         self.line(&format!(
-            "step {:>6}  epoch {:>3}  train {:.4}{validation}  {:.0} char/s",
+            "{label}step {:>6}  epoch {:>3}  train {:.4}{validation}  {:.0} char/s",
             metrics.step, metrics.epoch, metrics.train_loss, metrics.chars_per_second
         ));
         self.last_line = Instant::now();
@@ -96,7 +102,7 @@ impl ProgressDisplay {
 }
 
 /// 1:02:03 or 2:03.
-fn clock(time: Duration) -> String {
+pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {

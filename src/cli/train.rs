@@ -209,7 +209,7 @@ fn drive(mut trainer: Trainer, target: &Target, signals: &Signals) -> Result<Out
     let outcome = trainer.run(|event| {
         match event {
             Event::Step(report) => progress.step(&report),
-            Event::Evaluated { metrics, improved } => progress.evaluated(metrics, improved),
+            Event::Evaluated { metrics, improved } => progress.evaluated("", metrics, improved),
             Event::SampleDue { step, network, tokenizer } => {
                 match sample(network, tokenizer, documents, step) {
                     Ok(text) => progress.line(&format!("--- step {step}\n{text}\n---")),
