@@ -8,7 +8,7 @@ use crate::support::{TIDE, TestDir, json};
 #[test]
 fn help_goes_to_stdout_and_names_every_flag() {
     let dir = TestDir::new();
-    for command in ["train", "sample", "eval", "score", "fill", "proofread", "info"] {
+    for command in ["train", "compare", "sample", "eval", "score", "fill", "proofread", "info"] {
         let help = dir.ok(&[command, "--help"]);
         assert!(help.contains("Usage: chargru"), "{help}");
     }

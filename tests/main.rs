@@ -5,6 +5,7 @@ mod bidirectional;
 mod bidirectional_runs;
 mod both_sides;
 mod command_line;
+mod compare;
 mod crash;
 mod fill;
 mod folders;

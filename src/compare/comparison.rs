@@ -92,7 +92,9 @@ impl Comparison {
     }
 
     pub(super) fn of(results: Results, trainers: Vec<Option<Trainer>>) -> Self {
-        Self { results, trainers, root: None, turn: TURN }
+        // A short budget has several turns, too.
+        let turn = results.training.time_limit.map_or(TURN, |limit| TURN.min(limit / 10));
+        Self { results, trainers, root: None, turn }
     }
 
     /// The comparison with times told for these losses, nats per id, instead of some of its own choice.

@@ -46,7 +46,11 @@ pub fn hidden_for(model: &ModelConfig, parameters: u64) -> Result<ModelConfig> {
         Error::out_of_range(
             "parameters",
             parameters,
-            format!("a hidden vector is at most {LARGEST} long: give fewer, or more `layers`")
+            format!(
+                "the largest network of {} layers of {}, with a hidden vector of {LARGEST}, has fewer: \
+                 give less, or more `layers`",
+                model.layers, model.cell
+            )
         )
     );
     // The last size that has at most as many; the count grows with the size.
@@ -132,7 +136,7 @@ mod tests {
                 few.split(" has ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
             assert_eq!(hidden_for(&model(cell), least).unwrap().hidden, 1);
             let many = hidden_for(&model(cell), u64::MAX).unwrap_err().to_string();
-            assert!(many.contains("at most 65536 long: give fewer, or more `layers`"), "{many}");
+            assert!(many.contains("with a hidden vector of 65536, has fewer: give less"), "{many}");
         }
     }
 }
