@@ -32,8 +32,8 @@ pub(crate) struct CompareArgs {
     /// The text to learn, as --corpus takes it
     #[arg(value_name = "PATH", conflicts_with = "corpus")]
     texts: Vec<PathBuf>,
-    /// Cells to compare
-    #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., default_values_t = Cell::ALL, value_name = "CELL")]
+    /// Cells to compare, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Cell::ALL, value_name = "CELL")]
     cells: Vec<Cell>,
     /// Train each cell for this time (90s, 5m, 1h) [default: 5m if neither --steps nor --epochs is given]
     #[arg(long, value_name = "TIME", conflicts_with_all = ["steps", "epochs"])]
@@ -43,7 +43,7 @@ pub(crate) struct CompareArgs {
     parameters: Option<Count>,
     /// Tell the times to these validation losses, nats per character (2.0,1.8,1.6) [default: chosen from
     /// the results]
-    #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "NATS")]
+    #[arg(long, value_delimiter = ',', value_name = "NATS")]
     losses: Vec<f64>,
     #[command(flatten)]
     settings: Settings,

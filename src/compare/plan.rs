@@ -160,7 +160,9 @@ mod tests {
     fn networks_that_fit_alone_and_not_together_are_refused() {
         let corpus =
             Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(40));
-        let plan = Plan { parameters: Some(1_000_000), ..plan(&Cell::ALL) };
+        // minGRU has no recurrent matrix: it would need a far longer hidden vector.
+        let cells = [Cell::Gru, Cell::GruResetAfter, Cell::Lstm, Cell::Rnn];
+        let plan = Plan { parameters: Some(1_000_000), ..plan(&cells) };
         let Job { data, train, .. } = &plan.job;
         let (data, _) = TrainingData::prepare(corpus, data, None, train, false).unwrap();
         let jobs = plan.jobs(data.tokenizer.vocab_size()).unwrap();
@@ -171,7 +173,7 @@ mod tests {
         plan.ensure_memory(&jobs, &needs, Some(all)).unwrap();
         plan.ensure_memory(&jobs, &needs, None).unwrap();
         let refused = plan.ensure_memory(&jobs, &needs, Some(2 * one)).unwrap_err().to_string();
-        assert!(refused.starts_with("the 5 networks need "), "{refused}");
+        assert!(refused.starts_with("the 4 networks need "), "{refused}");
         let remedy = "lower `parameters`, which is 1000000, or give fewer `cells`";
         assert!(refused.ends_with(remedy), "{refused}");
     }

@@ -23,11 +23,11 @@ pub fn hidden_for(model: &ModelConfig, parameters: u64) -> Result<ModelConfig> {
         ..model.clone()
     };
     // Of the largest sizes more than 64 bits may be needed.
-    let count = |hidden: usize| -> f64 {
+    let count = |hidden: usize| -> u128 {
         let shapes = sized(hidden).parameters();
-        shapes.iter().map(|(_, shape)| shape.iter().map(|&n| n as f64).product::<f64>()).sum()
+        shapes.iter().map(|(_, shape)| shape.iter().map(|&n| n as u128).product::<u128>()).sum()
     };
-    let wanted = parameters as f64;
+    let wanted = u128::from(parameters);
     let smallest = count(1);
     ensure!(
         smallest <= wanted,
@@ -59,7 +59,7 @@ pub fn hidden_for(model: &ModelConfig, parameters: u64) -> Result<ModelConfig> {
         let middle = usize::midpoint(below, above);
         if count(middle) <= wanted { below = middle } else { above = middle }
     }
-    let off = |hidden: usize| (count(hidden) - wanted).abs() / wanted;
+    let off = |hidden: usize| count(hidden).abs_diff(wanted) as f64 / parameters as f64;
     let closest = |multiple: usize| {
         let lower = below / multiple * multiple;
         [lower, lower + multiple]
