@@ -408,6 +408,12 @@ fn what_cannot_be_compared_is_refused_with_a_remedy_and_leaves_no_folder() {
     dir.ok(&words(&whole));
     dir.fails(2, &["compare", "--resume", "all", "--steps", "9"], &["--steps cannot change"]);
     dir.fails(2, &["compare", "--resume", "all", "--cells", "rnn"], &["--cells cannot change"]);
+    // A cell that was trained on is none of the comparison any more.
+    let on = whole.replace("--out all", "--out on");
+    dir.ok(&words(&on));
+    dir.ok(&["train", "--resume", "on/gru", "--steps", "4"]);
+    let says = ["holds a run with other settings than the comparison beside it", "--overwrite"];
+    dir.fails(1, &["compare", "--resume", "on"], &says);
     dir.file("other.txt", TIDE.repeat(31));
     let other = ["compare", "--resume", "all", "--corpus", "other.txt"];
     dir.fails(1, &other, &["the text is not the one that the run was trained on"]);

@@ -25,7 +25,10 @@ pub(crate) fn table(results: &Results) -> String {
         out.push_str(line.trim_end());
         out.push('\n');
     }
-    out.push_str("\nbest: lowest validation loss, nats per character. char/s and times: of the training steps.\n");
+    out.push_str(&format!(
+        "\nbest: lowest validation loss, nats per {}. char/s and times: of the training steps.\n",
+        results.unit()
+    ));
     for sentence in &results.conclusion {
         out.push_str(sentence);
         out.push('\n');

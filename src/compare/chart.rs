@@ -43,7 +43,7 @@ fn chart(results: &Results, title: &str, label: &str, x: impl Fn(&Point) -> f64)
     Chart {
         title: title.into(),
         x: Axis::new(label).from_zero(),
-        y: Axis::new("nats per character"),
+        y: Axis::new(format!("nats per {}", results.unit())),
         series: series.collect(),
     }
 }

@@ -15,7 +15,7 @@ use crate::data::DataConfig;
 use crate::error::{Cause, Error, Result, RunProblem, ensure};
 use crate::model::Cell;
 use crate::text::{Corpus, read_regular_file};
-use crate::train::{SavedRun, TrainConfig};
+use crate::train::{SavedRun, TrainConfig, Trainer};
 
 const JSON: &str = "compare.json";
 const SVG: &str = "compare.svg";
@@ -122,7 +122,8 @@ impl SavedComparison {
     /// The comparison on `corpus`, saved where it was.
     ///
     /// # Errors
-    /// Those of [`RunFolder::resume`], [`SavedRun::open`] and [`SavedRun::resume`].
+    /// Those of [`RunFolder::resume`], [`SavedRun::open`] and [`SavedRun::resume`]; [`Error::Checkpoint`] for a
+    /// run that was changed since, or that a crash left where another comparison was to be overwritten.
     pub fn resume(self, corpus: &Corpus, device: &Device) -> Result<Comparison> {
         let Self { mut results, root, .. } = self;
         let mut trainers = Vec::new();
@@ -135,10 +136,14 @@ impl SavedComparison {
             let run = SavedRun::open(RunFolder::resume(&folder)?, device)?;
             let trainer = run.resume(corpus.clone())?.count_steps_only();
             ensure!(
-                trainer.model().cell == result.cell,
+                is_of(&trainer, result, &results.training),
                 Error::checkpoint(
                     &folder,
-                    format!("{} holds a run of {}", folder.display(), trainer.model().cell)
+                    format!(
+                        "{} holds a run with other settings than the comparison beside it: begin the \
+                         comparison again with `overwrite`",
+                        folder.display()
+                    )
                 )
             );
             let evaluations = match read_metrics(&folder) {
@@ -153,6 +158,14 @@ impl SavedComparison {
         results.update();
         Ok(Comparison::of(results, trainers).saved_in(&root))
     }
+}
+
+/// Whether a run is that of `result`, trained with `config`.
+fn is_of(trainer: &Trainer, result: &CellResult, config: &TrainConfig) -> bool {
+    let model = trainer.model();
+    let sizes = (model.cell, model.hidden, model.layers, model.embedding);
+    sizes == (result.cell, result.hidden, result.layers, result.embedding)
+        && trainer.config() == config
 }
 
 /// # Errors
