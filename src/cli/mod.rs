@@ -9,6 +9,7 @@ mod escape;
 mod eval;
 mod fill;
 mod info;
+mod kept_samples;
 mod output;
 mod progress;
 mod proofread;

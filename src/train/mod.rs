@@ -8,7 +8,7 @@
 //! | `prepare`, `extend_vocabulary` | a text made ready to train on · new characters for a trained network |
 //! | `requirements` | the memory and the disk that a training takes |
 //! | `trainer`, `step`, `validate`, `saving` | the loop · one step · the validation · the checkpoints |
-//! | `adamw` | the optimizer |
+//! | `adamw`, `spikes` | the optimizer · which gradients are not followed |
 //! | `events` | what the loop reports |
 
 mod adamw;
@@ -25,6 +25,9 @@ mod saving;
 #[cfg(test)]
 mod saving_tests;
 mod schedule;
+mod spikes;
+#[cfg(test)]
+mod spikes_tests;
 mod step;
 mod trainer;
 mod validate;
