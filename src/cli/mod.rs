@@ -2,6 +2,7 @@
 //! JSON), stderr the log.
 
 mod args;
+mod atomic_file;
 mod checkpoint;
 mod device;
 mod errors;
@@ -13,6 +14,7 @@ mod kept_samples;
 mod output;
 mod progress;
 mod proofread;
+mod report;
 mod resume;
 mod sample;
 mod score;
@@ -64,6 +66,8 @@ enum Command {
     Score(score::ScoreArgs),
     /// Find what both sides of a text find unlikely in it, and say what would be likelier
     Proofread(proofread::ProofreadArgs),
+    /// Write a web page of one run or several: curves, samples, settings
+    Report(report::ReportArgs),
     /// Show a checkpoint's settings, parameters, corpus and losses
     Info(info::InfoArgs),
 }
@@ -138,6 +142,7 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
         Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
         Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
         Command::Proofread(proofread) => proofread::run(&proofread),
+        Command::Report(report) => report::run(&report).map(|()| Outcome::Done),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),
     }
 }
