@@ -33,7 +33,7 @@ fn plan(cells: &[Cell]) -> Plan {
     (job.model.hidden, job.model.embedding) = (16, 8);
     (job.train.batch, job.train.seq_len) = (4, 16);
     (job.train.steps, job.train.eval_every) = (Some(20), Some(5));
-    Plan { job, cells: cells.to_vec(), parameters: None }
+    Plan { job, cells: cells.to_vec(), ..Plan::default() }
 }
 
 fn corpus() -> Corpus {

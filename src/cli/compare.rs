@@ -11,20 +11,17 @@ use clap::{Args, Command};
 use crate::checkpoint::IfExists;
 use crate::cli::args::wrong;
 use crate::cli::checkpoint;
+use crate::cli::compare_progress::CompareProgress;
 use crate::cli::compare_table::table;
 use crate::cli::count::Count;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::escape;
 use crate::cli::output::{Outcome, emit, emit_json, grouped, log};
-use crate::cli::progress::{ProgressDisplay, clock};
 use crate::cli::settings::{Settings, Time};
 use crate::cli::signals::Signals;
-use crate::compare::{
-    Comparison, Plan, Results, SavedComparison, State, Update, What, check_folder,
-};
+use crate::compare::{Comparison, Plan, Results, SavedComparison, State, check_folder};
 use crate::model::Cell;
-use crate::train::{Event, StopReason};
 
 #[derive(Args)]
 #[command(after_help = RULES)]
@@ -125,12 +122,11 @@ pub(crate) fn run(mut args: CompareArgs, mut given: BTreeSet<String>) -> Result<
         let flag = id.replace('_', "-");
         return Err(wrong(format!("--{flag} cannot be given to `compare`: {remedy}")));
     }
-    let (losses, json) = (args.losses.clone(), args.json);
+    let json = args.json;
     let (comparison, target) = match args.resume.take() {
-        Some(root) => resume(&root, &args.settings, &given)?,
+        Some(root) => resume(&root, &args, &given)?,
         None => start(args, &given)?,
     };
-    let comparison = if losses.is_empty() { comparison } else { comparison.with_losses(losses)? };
     drive(target.comparison(comparison)?, json, &signals)
 }
 
@@ -157,7 +153,7 @@ fn start(args: CompareArgs, given: &BTreeSet<String>) -> Result<(Comparison, Tar
         _ => None,
     };
     let parameters = args.parameters.map(|count| count.0);
-    let plan = Plan { job, cells: args.cells, parameters };
+    let plan = Plan { job, cells: args.cells, parameters, losses: args.losses };
     plan.validate()?;
     let corpus = plan.job.data.read_corpus()?;
     let out = settings.out.clone().unwrap_or_else(|| {
@@ -174,7 +170,7 @@ fn start(args: CompareArgs, given: &BTreeSet<String>) -> Result<(Comparison, Tar
 /// The comparison in the folder `root`.
 fn resume(
     root: &Path,
-    settings: &Settings,
+    args: &CompareArgs,
     given: &BTreeSet<String>,
 ) -> Result<(Comparison, Target)> {
     if let Some(fixed) = given.iter().find(|id| !CHANGEABLE.contains(&id.as_str())) {
@@ -184,6 +180,7 @@ fn resume(
             fixed.replace('_', "-")
         )));
     }
+    let settings = &args.settings;
     checkpoint::threads(settings.threads)?;
     let target = Target::open(&settings.device)?;
     let mut saved = SavedComparison::open(root)?;
@@ -194,7 +191,10 @@ fn resume(
     let corpus = saved.data.read_corpus().context(
         "the text of the comparison cannot be read: name it with --corpus if it has moved",
     )?;
-    let comparison = saved.resume(&corpus, &target.device)?;
+    let mut comparison = saved.resume(&corpus, &target.device)?;
+    if !args.losses.is_empty() {
+        comparison = comparison.with_losses(&args.losses)?;
+    }
     describe(&comparison);
     for cell in &comparison.results().cells {
         log!("resume  {} after {} steps", cell.cell, grouped(cell.step));
@@ -258,16 +258,16 @@ fn budget(results: &Results) -> String {
 
 /// Trains to the end or to a signal, then prints the figures.
 fn drive(mut comparison: Comparison, json: bool, signals: &Signals) -> Result<Outcome> {
-    let mut display = ProgressDisplay::new();
+    let mut progress = CompareProgress::of(&comparison);
     let outcome = comparison.run(|update| {
-        report(&mut display, &update);
-        if signals.received().is_some() {
+        progress.update(&update);
+        if progress.has_failed() || signals.received().is_some() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     });
-    display.finish();
+    progress.finish()?;
     let whole = outcome?;
     let results = comparison.results();
     if json {
@@ -286,34 +286,6 @@ fn drive(mut comparison: Comparison, json: bool, signals: &Signals) -> Result<Ou
         bail!("every cell diverged: compare with a lower --lr or a lower --clip");
     }
     Ok(signals.received().filter(|_| !whole).map_or(Outcome::Done, Outcome::Interrupted))
-}
-
-fn report(display: &mut ProgressDisplay, update: &Update) {
-    let cell = update.cell;
-    match &update.what {
-        What::Event(Event::Step(report)) => display.show(update.progress, || {
-            let left =
-                update.remaining.map_or_else(String::new, |time| format!("  {} left", clock(time)));
-            format!(
-                "{:.0} %  {cell} step {}  loss {:.3}  {:.0} char/s{left}",
-                100.0 * update.progress,
-                report.step,
-                report.loss,
-                report.chars_per_second,
-            )
-        }),
-        What::Event(Event::Evaluated { metrics, improved }) => {
-            display.evaluated(&format!("{cell:<16}"), metrics, *improved);
-        }
-        What::Ended(StopReason::Patience) => {
-            display.line(&format!("{cell:<16}no better for a while"));
-        }
-        What::Diverged(error) => {
-            let why = with_flags(&error.to_string());
-            display.line(&format!("{cell:<16}diverged: {}", escape::field(&why)));
-        }
-        _ => {}
-    }
 }
 
 /// A folder as the log shows it.

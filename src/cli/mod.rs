@@ -2,8 +2,10 @@
 //! JSON), stderr the log.
 
 mod args;
+mod atomic_file;
 mod checkpoint;
 mod compare;
+mod compare_progress;
 mod compare_table;
 mod count;
 mod device;
@@ -12,9 +14,11 @@ mod escape;
 mod eval;
 mod fill;
 mod info;
+mod kept_samples;
 mod output;
 mod progress;
 mod proofread;
+mod report;
 mod resume;
 mod sample;
 mod score;
@@ -68,6 +72,8 @@ enum Command {
     Score(score::ScoreArgs),
     /// Find what both sides of a text find unlikely in it, and say what would be likelier
     Proofread(proofread::ProofreadArgs),
+    /// Write a web page of one run or several: curves, samples, settings
+    Report(report::ReportArgs),
     /// Show a checkpoint's settings, parameters, corpus and losses
     Info(info::InfoArgs),
 }
@@ -150,6 +156,7 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
         Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
         Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
         Command::Proofread(proofread) => proofread::run(&proofread),
+        Command::Report(report) => report::run(&report).map(|()| Outcome::Done),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),
     }
 }

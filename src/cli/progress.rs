@@ -19,7 +19,12 @@ pub(crate) struct ProgressDisplay {
     last_line: Instant,
     /// Exponential mean over the steps: the losses of single windows vary too much.
     loss: Option<f64>,
+    /// Skipped steps of this process.
+    skipped: u64,
 }
+
+/// So many skipped steps have a line each; then every time their number has doubled.
+const SKIPPED_LINES: u64 = 4;
 
 impl ProgressDisplay {
     pub(crate) fn new() -> Self {
@@ -30,12 +35,21 @@ impl ProgressDisplay {
             }
             bar
         });
-        Self { bar, last_line: Instant::now(), loss: None }
+        Self { bar, last_line: Instant::now(), loss: None, skipped: 0 }
     }
 
     pub(crate) fn step(&mut self, report: &StepReport) {
         let loss = self.loss.map_or(report.loss, |old| 0.95 * old + 0.05 * report.loss);
         self.loss = Some(loss);
+        if report.is_skipped {
+            self.skipped += 1;
+            if self.skipped <= SKIPPED_LINES || self.skipped.is_power_of_two() {
+                self.line(&format!(
+                    "step {:>6}  skipped: the gradient's norm is {:.3}, far above the usual ({} so far)",
+                    report.step, report.gradient_norm, self.skipped
+                ));
+            }
+        }
         let line = || {
             let step = match report.total_steps {
                 Some(total) => format!("{}/{total}", report.step),

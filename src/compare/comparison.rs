@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 
 use crate::checkpoint::{IfExists, RunFolder, ensure_space};
+use crate::compare::conclusion::update;
 use crate::compare::folder::{check_folder, write};
-use crate::compare::plan::Plan;
+use crate::compare::plan::{Plan, falling};
 use crate::compare::results::{Results, State};
 use crate::error::{Error, Result};
 use crate::model::Cell;
@@ -34,7 +35,7 @@ const TURN: Duration = Duration::from_secs(2);
 /// let corpus = Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(40));
 /// let mut job = Job::small();
 /// job.train.steps = Some(20);
-/// let plan = Plan { job, cells: vec![Cell::Gru, Cell::Lstm], parameters: Some(20_000) };
+/// let plan = Plan { job, cells: vec![Cell::Gru, Cell::Lstm], ..Plan::default() };
 /// let mut comparison = Comparison::start(&plan, &corpus, &chargru::Device::Cpu)?;
 /// comparison.run(|_update| ControlFlow::Continue(()))?;
 /// for cell in &comparison.results().cells {
@@ -71,7 +72,12 @@ pub enum What<'a> {
     /// Its training reported this.
     Event(Event<'a>),
     /// Its training ended.
-    Ended(StopReason),
+    Ended {
+        /// Why.
+        reason: StopReason,
+        /// The trainer, which goes now.
+        trainer: &'a Trainer,
+    },
     /// A figure of its training became infinite or NaN. The others go on.
     Diverged(&'a Error),
 }
@@ -86,7 +92,7 @@ impl Comparison {
     pub fn start(plan: &Plan, corpus: &Corpus, device: &Device) -> Result<Self> {
         let trainers = plan.start(corpus, device)?;
         let all: Vec<&Trainer> = trainers.iter().collect();
-        let results = Results::of(&all, plan.parameters, Vec::new())
+        let results = Results::of(&all, plan.parameters, falling(&plan.losses)?)
             .ok_or_else(|| Error::setting("cells", "`cells` is empty: give at least one"))?;
         Ok(Self::of(results, trainers.into_iter().map(Some).collect()))
     }
@@ -97,23 +103,14 @@ impl Comparison {
         Self { results, trainers, root: None, turn }
     }
 
-    /// The comparison with times told for these losses, nats per id, instead of some of its own choice.
+    /// The comparison with times told for other losses: see [`Plan::losses`].
     ///
     /// # Errors
     /// [`Error::Setting`] for one that is not above zero.
-    pub fn with_losses(mut self, mut losses: Vec<f64>) -> Result<Self> {
-        if let Some(&wrong) = losses.iter().find(|loss| !(loss.is_finite() && **loss > 0.0)) {
-            return Err(Error::out_of_range(
-                "losses",
-                wrong,
-                "give numbers above 0, nats per character",
-            ));
-        }
-        losses.sort_by(|a, b| b.total_cmp(a));
-        losses.dedup();
+    pub fn with_losses(mut self, losses: &[f64]) -> Result<Self> {
+        self.results.losses = falling(losses)?;
         self.results.losses_given = !losses.is_empty();
-        self.results.losses = losses;
-        self.results.update();
+        update(&mut self.results);
         Ok(self)
     }
 
@@ -178,7 +175,8 @@ impl Comparison {
         self.trainers().next().map_or(&[], |trainer| &trainer.data().notes)
     }
 
-    fn trainers(&self) -> impl Iterator<Item = &Trainer> {
+    /// The trainers of the cells that have not ended.
+    pub fn trainers(&self) -> impl Iterator<Item = &Trainer> {
         self.trainers.iter().flatten()
     }
 
@@ -255,7 +253,7 @@ impl Comparison {
             Ok(None) => return Ok(stopped),
             Ok(Some(summary)) => {
                 result.end(summary.reason);
-                What::Ended(summary.reason)
+                What::Ended { reason: summary.reason, trainer }
             }
             Err(error @ Error::Diverged { .. }) => {
                 result.state = State::Diverged;
@@ -264,15 +262,16 @@ impl Comparison {
             }
             Err(_) => return outcome.map(|_| stopped),
         };
+        progress = whole + (1.0 - before) / count;
+        stopped |= observe(pace.update(cell, what, progress)).is_break();
         // Its memory and its folder's lock go.
         self.trainers[index] = None;
-        stopped |= observe(pace.update(cell, what, self.progress())).is_break();
         Ok(stopped)
     }
 
     /// Draws what follows from the figures, and replaces the files.
     fn write(&mut self) -> Result<()> {
-        self.results.update();
+        update(&mut self.results);
         match &self.root {
             Some(root) => write(root, &self.results),
             None => Ok(()),

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::checkpoint::{IfExists, RunFolder, read_metrics, replace_file};
 use crate::compare::comparison::Comparison;
+use crate::compare::conclusion::update;
 use crate::compare::results::{CellResult, FORMAT, Machine, Results, State};
 use crate::data::DataConfig;
 use crate::error::{Cause, Error, Result, RunProblem, ensure};
@@ -155,7 +156,7 @@ impl SavedComparison {
             results.machine = Machine::of(&trainer);
             trainers.push(Some(trainer));
         }
-        results.update();
+        update(&mut results);
         Ok(Comparison::of(results, trainers).saved_in(&root))
     }
 }

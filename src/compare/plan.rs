@@ -10,7 +10,7 @@ use crate::train::{Job, Requirements, Trainer, TrainingData, available_memory, r
 
 /// A comparison of cells. `steps`, `epochs` and `time_limit` of the job are each cell's budget; a time
 /// counts the steps of that cell alone, not its evaluations and not the turns of the others.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What is the same for all: text, sizes and settings of the training. Its cell is ignored.
     pub job: Job,
@@ -18,6 +18,26 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// Trained numbers that each network has about, by its hidden size; None for the job's hidden size.
     pub parameters: Option<u64>,
+    /// Validation losses to tell the times of, nats per id; empty for some that the results choose.
+    pub losses: Vec<f64>,
+}
+
+/// The losses, the highest first, each once.
+///
+/// # Errors
+/// [`Error::Setting`] for one that is not above zero.
+pub(super) fn falling(losses: &[f64]) -> Result<Vec<f64>> {
+    if let Some(&wrong) = losses.iter().find(|loss| !(loss.is_finite() && **loss > 0.0)) {
+        return Err(Error::out_of_range(
+            "losses",
+            wrong,
+            "give numbers above 0, nats per character",
+        ));
+    }
+    let mut falling = losses.to_vec();
+    falling.sort_by(|a, b| b.total_cmp(a));
+    falling.dedup();
+    Ok(falling)
 }
 
 impl Plan {
@@ -49,6 +69,7 @@ impl Plan {
             self.parameters != Some(0),
             Error::out_of_range("parameters", 0, "give a number such as 1000000")
         );
+        falling(&self.losses)?;
         self.job.validate()
     }
 
@@ -142,7 +163,7 @@ mod tests {
     use super::*;
 
     fn plan(cells: &[Cell]) -> Plan {
-        Plan { job: Job::small(), cells: cells.to_vec(), parameters: None }
+        Plan { job: Job::small(), cells: cells.to_vec(), ..Plan::default() }
     }
 
     #[test]

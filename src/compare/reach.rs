@@ -34,7 +34,7 @@ pub(super) fn worth_a_column(cells: &[CellResult]) -> Vec<f64> {
 }
 
 /// The next hundredth that is at least so much.
-fn rounded_up(loss: f64) -> f64 {
+pub(super) fn rounded_up(loss: f64) -> f64 {
     // A loss that is a hundredth already stays.
     (loss * 100.0 - 1e-6).ceil() / 100.0
 }

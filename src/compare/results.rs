@@ -5,8 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Metrics;
-use crate::compare::conclusion::conclude;
-use crate::compare::reach::{reached_after, worth_a_column};
 use crate::data::CorpusRecord;
 use crate::model::Cell;
 use crate::runtime::threads;
@@ -169,18 +167,6 @@ impl Results {
             cells: trainers.iter().map(|trainer| CellResult::of(trainer)).collect(),
             conclusion: Vec::new(),
         })
-    }
-
-    /// Draws what follows from the curves anew.
-    pub(super) fn update(&mut self) {
-        if !self.losses_given {
-            self.losses = worth_a_column(&self.cells);
-        }
-        for cell in &mut self.cells {
-            let reached = |&loss: &f64| Reached { loss, seconds: reached_after(&cell.curve, loss) };
-            cell.reached = self.losses.iter().map(reached).collect();
-        }
-        self.conclusion = conclude(self);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Results for tests, and that they come back from their file.
 
 use super::*;
+use crate::compare::conclusion::update;
 use crate::data::DataConfig;
 use crate::text::Corpus;
 
@@ -59,7 +60,7 @@ pub(in crate::compare) fn results(cells: Vec<CellResult>) -> Results {
         cells,
         conclusion: Vec::new(),
     };
-    results.update();
+    update(&mut results);
     results
 }
 

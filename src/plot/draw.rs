@@ -19,6 +19,8 @@ const LETTER: f64 = 0.6;
 const KEY: u32 = 22;
 const MARGIN: u32 = 12;
 const ROW: u32 = 20;
+/// Between the axes and the legend, and below it.
+const BELOW_AXES: u32 = 12;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -48,9 +50,9 @@ pub(super) fn svg(chart: &Chart, size: (u32, u32)) -> Result<String, Error> {
         let rows = entries.iter().map(|entry| entry.row + 1).max().unwrap_or(0);
         // However many there are, half of the chart is left.
         let below = (rows * ROW).min(height / 3);
-        curves(&root, chart, (top, height - below - if below > 0 { 4 } else { 0 }))?;
+        curves(&root, chart, (top, height - below - if below > 0 { BELOW_AXES } else { 4 }))?;
         for entry in entries.iter().filter(|entry| (entry.row + 1) * ROW <= below) {
-            let y = height - below - 4 + entry.row * ROW + ROW / 2;
+            let y = height - below - 6 + entry.row * ROW + ROW / 2;
             let key = [(entry.x, y), (entry.x + KEY, y)].map(scaled);
             root.draw(&PathElement::new(key, line_style(entry.series, entry.number)))?;
             let place = (entry.x + KEY + 6, y);
@@ -135,7 +137,7 @@ fn curves(root: &Area, chart: &Chart, (top, bottom): (u32, u32)) -> Result<(), E
     let width = root.dim_in_pixel().0 / SCALE;
     let height = bottom.saturating_sub(top);
     let layout = |rounded, ticks| Layout { log: false, zero: false, rounded, ticks };
-    let y = scale(chart, &chart.y, layout(true, (height / 55).clamp(2, 10) as usize), |p| p.1);
+    let y = scale(chart, &chart.y, layout(true, (height / 40).clamp(2, 10) as usize), |p| p.1);
     let x_ticks = (width / 100).clamp(2, 10) as usize;
     let x = scale(chart, &chart.x, layout(false, x_ticks), |point| point.0);
 

@@ -9,7 +9,7 @@
 //! | `requirements` | the memory and the disk that a training takes |
 //! | `trainer`, `step`, `validate`, `saving` | the loop · one step · the validation · the checkpoints |
 //! | `clock`, `view` | the time that a run has taken · what others may see of a trainer |
-//! | `adamw` | the optimizer |
+//! | `adamw`, `spikes` | the optimizer · which gradients are not followed |
 //! | `events` | what the loop reports |
 
 mod adamw;
@@ -27,6 +27,9 @@ mod saving;
 #[cfg(test)]
 mod saving_tests;
 mod schedule;
+mod spikes;
+#[cfg(test)]
+mod spikes_tests;
 mod step;
 mod trainer;
 mod validate;

@@ -52,6 +52,7 @@ impl Trainer {
                 evaluations_since_best: self.evaluations_since_best,
                 loss_sum: self.loss_sum,
                 loss_count: self.loss_count,
+                gradient_norms: self.norms,
                 // Of the save itself.
                 fingerprint: String::new(),
             },

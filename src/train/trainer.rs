@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, VarBuilder, VarMap};
 
-use crate::checkpoint::{Progress, RunFolder, TrainingState};
+use crate::checkpoint::{GradientNorms, Progress, RunFolder, TrainingState};
 use crate::data::ensure_countable;
 use crate::error::{Error, Result, ensure};
 use crate::model::{AnyNetwork, ModelConfig, State, named_vars};
@@ -18,6 +18,7 @@ use crate::train::clock::{Clock, Counts};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
 use crate::train::prepare::TrainingData;
+use crate::train::spikes;
 
 /// `last` is saved after an evaluation, but not within this time of the save before, where a small text
 /// is evaluated every second.
@@ -54,6 +55,7 @@ pub struct Trainer {
     pub(super) evaluated_at: Option<u64>,
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
+    pub(super) norms: GradientNorms,
     /// Time that the run has taken.
     pub(super) clock: Clock,
     pub(super) saved_last: Instant,
@@ -117,6 +119,7 @@ impl Trainer {
             evaluated_at: None,
             loss_sum: 0.0,
             loss_count: 0,
+            norms: GradientNorms::default(),
             clock: Clock::default(),
             saved_last: Instant::now(),
             save_intervals: (AFTER_EVALUATION, BETWEEN_EVALUATIONS),
@@ -169,6 +172,9 @@ impl Trainer {
             ("optimizer_steps", record.optimizer_steps),
             ("evaluations_since_best", record.evaluations_since_best),
             ("loss_count", record.loss_count),
+            ("count", record.gradient_norms.count),
+            ("summed", record.gradient_norms.summed),
+            ("skipped", record.gradient_norms.skipped),
         ] {
             ensure_countable(name, count)?;
         }
@@ -195,6 +201,8 @@ impl Trainer {
         self.evaluations_since_best = record.evaluations_since_best;
         self.loss_sum = record.loss_sum;
         self.loss_count = record.loss_count;
+        spikes::check(&record.gradient_norms)?;
+        self.norms = record.gradient_norms;
         ensure!(
             record.elapsed_seconds >= 0.0 && record.elapsed_seconds < 1e12,
             Error::TrainingState(format!(
@@ -216,8 +224,8 @@ impl Trainer {
     /// a resumed run is the same to the bit, and the last checkpoint is saved.
     ///
     /// # Errors
-    /// [`Error::Diverged`] for a loss or gradient that is infinite or NaN (the checkpoints stay as they
-    /// were before it), and [`Error::Checkpoint`] for one that cannot be written.
+    /// [`Error::Diverged`] for a loss that is infinite or NaN, or the gradients of many steps in a row (the
+    /// checkpoints stay as they were before it), and [`Error::Checkpoint`] for one that cannot be written.
     pub fn run(&mut self, observe: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
         match self.advance(observe)? {
             Some(summary) => Ok(summary),
@@ -304,6 +312,7 @@ impl Trainer {
             step: self.step,
             val_loss: self.losses.val,
             best_val_loss: self.newer_best.map(|(_, loss)| loss).or(self.best_val_loss),
+            skipped_steps: self.norms.skipped,
             elapsed: self.elapsed(),
         }
     }
