@@ -11,8 +11,9 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | train, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
-//! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs) |
+//! | [`cli`] | arguments in, text out: the only place that prints | compare, train, plot, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
+//! | [`compare`] | cells trained in turns under one budget, and their figures | train, plot, checkpoint, data, model, text, runtime, error |
+//! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs), fused (average.rs) |
 //! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | proofread, model, data, text, error |
 //! | [`proofread`] | what both sides of a text find unlikely in it | model, data, text, error |
 //! | [`evaluate`] | how well a network predicts a text | model, data, text, error |
@@ -21,6 +22,7 @@
 //! | [`model`] | the network: configuration, weights, state; the cells in tensor operations | fused, error |
 //! | [`data`] | ids to what training and evaluation read | text, error |
 //! | [`text`] | files to text to ids | error |
+//! | [`plot`] | curves to charts | error |
 //! | [`fused`] | the cells with hand-written backward passes, fast on a CPU | runtime |
 //! | [`runtime`] | settings of the process, its threads | nothing |
 //! | `error` | what can go wrong | nothing |
@@ -53,6 +55,7 @@
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod compare;
 pub mod data;
 mod error;
 pub mod evaluate;
@@ -60,6 +63,8 @@ pub mod fill;
 pub mod fused;
 pub mod generate;
 pub mod model;
+#[cfg(feature = "cli")]
+pub mod plot;
 pub mod proofread;
 pub mod runtime;
 pub mod text;

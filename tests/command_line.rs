@@ -8,7 +8,9 @@ use crate::support::{TIDE, TestDir, json};
 #[test]
 fn help_goes_to_stdout_and_names_every_flag() {
     let dir = TestDir::new();
-    for command in ["train", "sample", "eval", "score", "fill", "proofread", "info"] {
+    for command in
+        ["train", "compare", "sample", "eval", "score", "fill", "proofread", "report", "info"]
+    {
         let help = dir.ok(&[command, "--help"]);
         assert!(help.contains("Usage: chargru"), "{help}");
     }
@@ -56,9 +58,9 @@ fn training_learns_and_says_where_the_checkpoint_is() {
     assert_eq!(info["parameter_count"], 184 + 1_200 + 391);
     let metrics = std::fs::read_to_string(dir.path("run/metrics.jsonl")).expect("metrics");
     let first = json(metrics.lines().next().expect("a line"));
-    for name in
-        ["step", "epoch", "train_loss", "val_loss", "lr", "chars_per_second", "elapsed_seconds"]
-    {
+    let names = "step epoch train_loss val_loss lr chars_per_second elapsed_seconds gradient_norm \
+                 gradient_norm_max skipped_steps";
+    for name in names.split_whitespace() {
         assert!(first[name].is_number(), "{name} in {first}");
     }
     let text = dir.ok(&[
@@ -233,13 +235,14 @@ fn settings_come_from_flags_then_a_file_then_a_preset() {
     dir.file("tide.txt", TIDE.repeat(20));
     dir.file(
         "settings.toml",
-        "corpus = 'tide.txt'\npreset = 'tiny'\nlayers = 2\nhidden = 24\nsteps = 2\nseq-len = 16\ntime-limit = '5m'\n",
+        "corpus = 'tide.txt'\npreset = 'medium'\nlayers = 1\nhidden = 24\nsteps = 2\nseq-len = 16\ntime-limit = '5m'\n",
     );
     dir.ok(&["train", "--config", "settings.toml", "--hidden", "20", "--out", "run"]);
     let info = json(&dir.ok(&["info", "--checkpoint", "run", "--json"]));
     assert_eq!(info["model"]["hidden"], 20, "a flag wins over the file");
-    assert_eq!(info["model"]["layers"], 2, "the file wins over the preset");
-    assert_eq!(info["model"]["dropout"], 0.0, "the preset wins over the default");
+    assert_eq!(info["model"]["layers"], 1, "the file wins over the preset");
+    // The text of 900 characters would have 8, and fills 50 streams of 16.
+    assert!(info["training"]["batch"].as_u64() > Some(8), "the preset wins over the text");
     assert_eq!(info["training"]["seq_len"], 16);
     assert_eq!(info["training"]["time_limit"]["secs"], 300);
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use chargru::checkpoint::{Checkpoint, IfExists, RunFolder, read_metrics};
 use chargru::text::Corpus;
@@ -79,6 +80,72 @@ fn a_break_at_an_evaluation_stops_too() -> Result<()> {
         _ => ControlFlow::Continue(()),
     })?;
     assert_eq!((summary.reason, summary.step), (StopReason::Stopped, 5));
+    Ok(())
+}
+
+#[test]
+fn a_run_in_many_pieces_is_the_whole_run_and_saves_nothing_in_between() -> Result<()> {
+    let dir = TestDir::new();
+    let (whole, pieces) = (dir.path("whole"), dir.path("pieces"));
+    trainer(&whole)?.run(|_| ControlFlow::Continue(()))?;
+    let mut trainer = trainer(&pieces)?;
+    let (mut calls, mut evaluated) = (0, Vec::new());
+    let summary = loop {
+        let piece = trainer.advance(|event| {
+            if let Event::Evaluated { metrics, .. } = event {
+                evaluated.push(metrics.step);
+            }
+            ControlFlow::Break(())
+        })?;
+        calls += 1;
+        if let Some(summary) = piece {
+            break summary;
+        }
+        assert_eq!(trainer.step(), calls);
+        let last = Checkpoint::open(&pieces.join("last"), &Device::Cpu)?;
+        assert_eq!(last.config.progress.step, 0);
+    };
+    assert_eq!((summary.reason, summary.step, calls), (StopReason::Finished, 20, 20));
+    assert_eq!(evaluated, [5, 10, 15, 20]);
+    assert!(last_weights(&pieces) == last_weights(&whole));
+    Ok(())
+}
+
+/// Each call of `run` began the time at what the run had taken before the process: a run with a time limit
+/// that was stopped and run again took longer than its limit.
+#[test]
+fn a_run_that_is_stopped_and_run_again_in_one_process_keeps_its_time() -> Result<()> {
+    let mut trainer = job().start(corpus(), &Device::Cpu)?;
+    let first = trainer.run(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        ControlFlow::Break(())
+    })?;
+    assert!(first.elapsed >= Duration::from_millis(20));
+    assert_eq!(trainer.elapsed(), first.elapsed);
+    let second = trainer.run(|_| ControlFlow::Continue(()))?;
+    assert!(second.elapsed > first.elapsed, "{second:?} after {first:?}");
+    Ok(())
+}
+
+#[test]
+fn a_clock_of_steps_stands_still_while_a_run_is_evaluated() -> Result<()> {
+    let last_and_end = |mut trainer: Trainer| -> Result<(f64, f64)> {
+        let mut last = 0.0;
+        let summary = trainer.run(|event| {
+            if let Event::Evaluated { metrics, .. } = event {
+                last = metrics.elapsed_seconds;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((last, summary.elapsed.as_secs_f64()))
+    };
+    let start = || job().start(corpus(), &Device::Cpu);
+    // No step follows the last evaluation.
+    let (last, end) = last_and_end(start()?.count_steps_only())?;
+    assert!(last > 0.0 && last == end, "{last} {end}");
+    let (last, end) = last_and_end(start()?)?;
+    assert!(end > last, "{last} {end}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ fn wrong_texts() {
     let dir = TestDir::new();
     dir.file("empty.txt", "");
     dir.file("one.txt", "aaaaaaaaaaaaaaaaaaaa");
-    dir.file("short.txt", "abcdefghij".repeat(8));
+    dir.file("short.txt", "abcdefghij".repeat(2));
     dir.file("binary.txt", b"text\xff\xfe\x00\x01");
     std::fs::create_dir(dir.path("nothing")).unwrap();
     let fails = |file: &str, says: &[&str]| {
@@ -17,7 +17,7 @@ fn wrong_texts() {
     fails("missing.txt", &["missing.txt"]);
     fails("empty.txt", &["empty"]);
     fails("one.txt", &["one distinct character"]);
-    fails("short.txt", &["has 72 characters", "one window needs 129", "--seq-len"]);
+    fails("short.txt", &["has 18 characters", "one window needs 33", "--seq-len"]);
     fails("binary.txt", &["binary.txt", "offset 4", "--encoding latin1", "lossy"]);
     fails("nothing", &["nothing", ".txt"]);
 }

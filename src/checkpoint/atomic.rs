@@ -5,24 +5,37 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::contents::{
-    Contents, contents, ensure_file_or_nothing, ensure_metrics, foreign, is_of_checkpoint,
+    Contents, contents, ensure_file_or_nothing, ensure_lines, foreign, is_of_checkpoint,
 };
 use crate::checkpoint::disk::Disk;
 use crate::checkpoint::format::CONFIG;
+use crate::checkpoint::lines::Line;
 use crate::error::{Error, Result};
 
-/// Replaces a run's metrics: writes `bytes` to a file beside `path`, flushes it to the disk, and renames
-/// it to `path`.
+/// Replaces a run's file of lines: writes `bytes` to a file beside `path`, flushes it, and renames it there.
 ///
 /// # Errors
-/// [`Error::Io`], and [`Error::Run`] if something else than metrics is at either place; the old file
-/// stays.
-pub(super) fn replace_metrics(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+/// [`Error::Io`], and [`Error::Run`] if something else is at either place; the old file stays.
+pub(super) fn replace_lines<L: Line>(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_checked(disk, path, bytes, ensure_lines::<L>)
+}
+
+/// The same for a file that is not a run's, with the same errors: only a regular file is replaced.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_checked(&Disk::default(), path, bytes, ensure_file_or_nothing)
+}
+
+fn replace_checked(
+    disk: &Disk,
+    path: &Path,
+    bytes: &[u8],
+    check: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let new = with_suffix(path, ".new");
-    ensure_metrics(path)?;
+    check(path)?;
     ensure_file_or_nothing(&new)?;
     if new.exists() {
-        ensure_metrics(&new)?;
+        check(&new)?;
         disk.remove_file(&new).map_err(Error::io("remove", &new))?;
     }
     let written = disk.write_new(&new, bytes).and_then(|()| disk.rename(&new, path));
@@ -189,6 +202,7 @@ fn rename(disk: &Disk, from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::format::Metrics;
 
     fn config(text: &str) -> Vec<u8> {
         format!("{{\n  \"format\": 1,\n  \"chargru\": \"{text}\"\n}}\n").into_bytes()
@@ -319,14 +333,14 @@ mod tests {
     fn metrics_are_replaced_and_another_file_of_that_name_is_not() -> Result<()> {
         let temp = tempfile::tempdir().unwrap();
         let (path, disk) = (temp.path().join("metrics.jsonl"), Disk::default());
-        replace_metrics(&disk, &path, b"{\"step\":1")?;
+        replace_lines::<Metrics>(&disk, &path, b"{\"step\":1")?;
         fs::write(temp.path().join("metrics.jsonl.new"), b"{\"step\":7").unwrap();
-        replace_metrics(&disk, &path, b"{\"step\":2")?;
+        replace_lines::<Metrics>(&disk, &path, b"{\"step\":2")?;
         assert_eq!(fs::read(&path).unwrap(), b"{\"step\":2");
         assert_eq!(names(temp.path()), ["metrics.jsonl"]);
         for name in ["metrics.jsonl", "metrics.jsonl.new"] {
             fs::write(temp.path().join(name), "my own notes\n").unwrap();
-            replace_metrics(&disk, &path, b"{\"step\":3").unwrap_err();
+            replace_lines::<Metrics>(&disk, &path, b"{\"step\":3").unwrap_err();
             assert_eq!(fs::read_to_string(temp.path().join(name)).unwrap(), "my own notes\n");
             fs::remove_file(temp.path().join(name)).unwrap();
         }

@@ -6,7 +6,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use crate::checkpoint::format::{CONFIG, Config, FILES, Metrics};
+use crate::checkpoint::format::{CONFIG, Config, FILES};
+use crate::checkpoint::lines::{HEAD, Line, parse};
 use crate::error::{Error, Result, RunProblem};
 
 /// What stands at the place of a checkpoint.
@@ -68,27 +69,27 @@ pub(super) fn is_of_checkpoint(name: &OsStr) -> bool {
     FILES.contains(&name.strip_suffix(".new").unwrap_or(name))
 }
 
-/// Refuses `path` if something is there that is not metrics of a run.
+/// Refuses `path` if something is there that is not a run's file of such lines.
 ///
 /// # Errors
 /// [`Error::Run`], or [`Error::Io`] if it cannot be read.
-pub(super) fn ensure_metrics(path: &Path) -> Result<()> {
+pub(super) fn ensure_lines<L: Line>(path: &Path) -> Result<()> {
     let Some(found) = metadata(path)? else { return Ok(()) };
     if !found.is_file() {
         return Err(foreign(path, format!("it is {}", kind(&found))));
     }
     let head = head(path).map_err(Error::io("read", path))?;
-    let mut lines = head.split(|&byte| byte == b'\n');
-    if lines.clone().any(|line| serde_json::from_slice::<Metrics>(line).is_ok()) {
+    if parse::<L>(&head).next().is_some() {
         return Ok(());
     }
     // A crash may have cut the first line off.
+    let mut lines = head.split(|&byte| byte == b'\n');
     let first = lines.next().unwrap_or_default();
-    let begins = first.starts_with(Metrics::HEAD) || Metrics::HEAD.starts_with(first);
+    let begins = first.starts_with(HEAD) || HEAD.starts_with(first);
     if begins && lines.next().is_none() {
         return Ok(());
     }
-    Err(foreign(path, "it has no line of metrics".into()))
+    Err(foreign(path, format!("it has no line of {}", L::WHAT)))
 }
 
 /// Refuses `path` if something other than a regular file is there.
@@ -140,6 +141,8 @@ fn head(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::format::Metrics;
+    use crate::checkpoint::lines::KeptSample;
 
     const CONFIG_JSON: &str =
         "{\n  \"format\": 1,\n  \"chargru\": \"0.1.0\",\n  \"model\": {}\n}\n";
@@ -201,17 +204,18 @@ mod tests {
     fn metrics_are_told_from_another_file_of_that_name() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("metrics.jsonl");
-        ensure_metrics(&path).unwrap();
+        ensure_lines::<Metrics>(&path).unwrap();
         let line = "{\"step\":1,\"epoch\":0,\"train_loss\":2.0,\"val_loss\":null,\"lr\":0.1,\
                     \"chars_per_second\":1.0,\"elapsed_seconds\":1.0}\n";
         let broken = format!("{{\"st\u{FFFD}\n{line}");
         for mine in ["", "{\"st", &line[..30], line, &format!("{line}{line}\u{FFFD}"), &broken] {
             fs::write(&path, mine).unwrap();
-            ensure_metrics(&path).unwrap();
+            ensure_lines::<Metrics>(&path).unwrap();
         }
         for foreign in ["{\"loss\": 1}\n", "hello", "{\"st\n"] {
             fs::write(&path, foreign).unwrap();
-            assert_eq!(refused(ensure_metrics(&path)), "it has no line of metrics");
+            assert_eq!(refused(ensure_lines::<Metrics>(&path)), "it has no line of metrics");
+            assert_eq!(refused(ensure_lines::<KeptSample>(&path)), "it has no line of samples");
         }
     }
 }

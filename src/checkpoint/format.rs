@@ -162,9 +162,32 @@ pub struct TrainingRecord {
     pub loss_sum: f64,
     /// How many those are.
     pub loss_count: u64,
+    /// The norms of the gradient. Empty in files of older versions.
+    #[serde(default)]
+    pub gradient_norms: GradientNorms,
     /// Names the save that it belongs to: that of the files beside it. Empty in files of older versions.
     #[serde(default)]
     pub fingerprint: String,
+}
+
+/// What a run keeps of the norms of its gradients, before they are clipped, and of the steps that it skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GradientNorms {
+    /// Running mean over the steps that were not skipped.
+    pub mean: f64,
+    /// How many norms that mean has.
+    pub count: u64,
+    /// Skipped steps of the run.
+    pub skipped: u64,
+    /// Of these, the ones since the last step that was not skipped.
+    pub skipped_in_row: u64,
+    /// Sum of the norms that are finite since the last evaluation.
+    pub sum: f64,
+    /// How many those are.
+    pub summed: u64,
+    /// The largest of them.
+    pub largest: f64,
 }
 
 /// One line of `metrics.jsonl`.
@@ -184,11 +207,16 @@ pub struct Metrics {
     pub chars_per_second: f64,
     /// Time that the run has taken.
     pub elapsed_seconds: f64,
-}
-
-impl Metrics {
-    /// How a line begins.
-    pub(super) const HEAD: &[u8] = b"{\"step\":";
+    /// Mean norm of the gradient before it is clipped, over the steps since the evaluation before. None in files
+    /// of older versions, and where none of the norms was finite.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gradient_norm: Option<f64>,
+    /// The largest of these norms.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gradient_norm_max: Option<f64>,
+    /// Steps of the run so far that changed no weight, because the gradient was far larger than usual.
+    #[serde(default)]
+    pub skipped_steps: u64,
 }
 
 /// A checkpoint in memory, to be written.

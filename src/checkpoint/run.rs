@@ -1,21 +1,20 @@
-//! The folder of a run: `best`, `last`, `metrics.jsonl`, and a lock, so that only one process trains in it.
+//! The folder of a run: `best`, `last`, `metrics.jsonl`, `samples.jsonl`, and a lock, so that only one process trains in it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::atomic::{
-    ensure_checkpoint_or_nothing, ensure_no_other_files, existing, recover, remove, replace_metrics,
+    ensure_checkpoint_or_nothing, ensure_no_other_files, existing, recover, remove, replace_lines,
 };
-use crate::checkpoint::contents::{ensure_metrics, is_checkpoint, metadata};
+use crate::checkpoint::contents::{ensure_lines, is_checkpoint, metadata};
 use crate::checkpoint::disk::Disk;
 use crate::checkpoint::format::{CONFIG, Config, Metrics, Snapshot};
+use crate::checkpoint::lines::{KeptSample, Line, parse, to_bytes};
 use crate::checkpoint::lock::Lock;
 use crate::checkpoint::read::read_text_file;
 use crate::checkpoint::save::save_on;
 use crate::checkpoint::space::{ensure_space, space_needed};
 use crate::error::{Error, Result, RunProblem, ensure};
-
-const METRICS: &str = "metrics.jsonl";
 
 /// The folder of a run that this process trains; locked until it is dropped. Dropped before a checkpoint
 /// was saved, it leaves no trace of a new run.
@@ -92,7 +91,8 @@ impl RunFolder {
         ensure!(!is_checkpoint(root)?, problem(root, RunProblem::Checkpoint));
         let places = ["best", "last"].map(|name| root.join(name));
         places.iter().try_for_each(|place| ensure_checkpoint_or_nothing(place))?;
-        ensure_metrics(&root.join(METRICS))?;
+        ensure_lines::<Metrics>(&root.join(Metrics::FILE))?;
+        ensure_lines::<KeptSample>(&root.join(KeptSample::FILE))?;
         ensure!(
             policy == IfExists::Overwrite || !holds_run(root),
             problem(root, RunProblem::Exists)
@@ -116,7 +116,8 @@ impl RunFolder {
         run.saved = true.into();
         recover(&run.disk, &run.last())?;
         recover(&run.disk, &run.best())?;
-        ensure_metrics(&root.join(METRICS))?;
+        ensure_lines::<Metrics>(&root.join(Metrics::FILE))?;
+        ensure_lines::<KeptSample>(&root.join(KeptSample::FILE))?;
         Ok(run)
     }
 
@@ -154,22 +155,28 @@ impl RunFolder {
         self.ensure_space(snapshot)?;
         self.save_last(snapshot)?;
         self.remove_best()?;
-        let metrics = self.root.join(METRICS);
-        ensure_metrics(&metrics)?;
-        if metadata(&metrics)?.is_some() {
-            self.disk.remove_file(&metrics).map_err(Error::io("remove", &metrics))?;
+        self.remove_lines::<Metrics>()?;
+        self.remove_lines::<KeptSample>()
+    }
+
+    fn remove_lines<L: Line>(&self) -> Result<()> {
+        let path = self.root.join(L::FILE);
+        ensure_lines::<L>(&path)?;
+        if metadata(&path)?.is_some() {
+            self.disk.remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         Ok(())
     }
 
-    /// Replaces `last`. The metrics up to it are flushed to the disk first.
+    /// Replaces `last`. The metrics and the samples up to it are flushed to the disk first.
     ///
     /// # Errors
     /// Those of [`save`](crate::checkpoint::save), and [`Error::Io`].
     pub fn save_last(&self, snapshot: &Snapshot) -> Result<()> {
-        let metrics = self.root.join(METRICS);
-        if metrics.exists() {
-            self.disk.sync_appended(&metrics).map_err(Error::io("flush", &metrics))?;
+        for path in [Metrics::FILE, KeptSample::FILE].map(|name| self.root.join(name)) {
+            if path.exists() {
+                self.disk.sync_appended(&path).map_err(Error::io("flush", &path))?;
+            }
         }
         save_on(&self.disk, &self.last(), snapshot)?;
         self.saved.store(true, Ordering::Relaxed);
@@ -214,28 +221,45 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn append_metrics(&self, metrics: &Metrics) -> Result<()> {
-        let path = self.root.join(METRICS);
-        let line = json_line(metrics).map_err(Error::io("write", &path))?;
+        self.append(metrics)
+    }
+
+    /// Adds a line to `samples.jsonl`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append_sample(&self, sample: &KeptSample) -> Result<()> {
+        self.append(sample)
+    }
+
+    fn append<L: Line>(&self, line: &L) -> Result<()> {
+        let path = self.root.join(L::FILE);
+        let line = to_bytes(line).map_err(Error::io("write", &path))?;
         self.disk.append(&path, &line).map_err(Error::io("write", &path))
     }
 
-    /// Removes the lines after `step` from `metrics.jsonl`, and those that are broken. A run that goes on
-    /// from there writes them again.
+    /// Removes the lines after `step` from `metrics.jsonl` and `samples.jsonl`, and those that are broken. A
+    /// run that goes on from there writes them again.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Checkpoint`] and [`Error::Run`] for a file that cannot be a run's metrics.
-    pub fn rewind_metrics(&self, step: u64) -> Result<()> {
-        let path = self.root.join(METRICS);
-        ensure_metrics(&path)?;
+    /// [`Error::Io`]; [`Error::Checkpoint`] and [`Error::Run`] for a file that cannot be a run's.
+    pub fn rewind(&self, step: u64) -> Result<()> {
+        self.rewind_lines::<Metrics>(step)?;
+        self.rewind_lines::<KeptSample>(step)
+    }
+
+    fn rewind_lines<L: Line>(&self, step: u64) -> Result<()> {
+        let path = self.root.join(L::FILE);
+        ensure_lines::<L>(&path)?;
         if metadata(&path)?.is_none() {
             return Ok(());
         }
         let bytes = read_text_file(&path)?;
         let mut kept = Vec::with_capacity(bytes.len());
-        for metrics in parse_metrics(&bytes).filter(|metrics| metrics.step <= step) {
-            kept.extend(json_line(&metrics).map_err(Error::io("write", &path))?);
+        for line in parse::<L>(&bytes).filter(|line| line.step() <= step) {
+            kept.extend(to_bytes(&line).map_err(Error::io("write", &path))?);
         }
-        if kept == bytes { Ok(()) } else { replace_metrics(&self.disk, &path, &kept) }
+        if kept == bytes { Ok(()) } else { replace_lines::<L>(&self.disk, &path, &kept) }
     }
 }
 
@@ -261,24 +285,14 @@ impl Drop for RunFolder {
 /// # Errors
 /// [`Error::Io`]; [`Error::Checkpoint`] for something else than a regular file, and for one that is too large.
 pub fn read_metrics(root: &Path) -> Result<Vec<Metrics>> {
-    Ok(parse_metrics(&read_text_file(&root.join(METRICS))?).collect())
-}
-
-fn parse_metrics(bytes: &[u8]) -> impl Iterator<Item = Metrics> {
-    bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+    Ok(parse(&read_text_file(&root.join(Metrics::FILE))?).collect())
 }
 
 fn problem(root: &Path, problem: RunProblem) -> Error {
     Error::Run { path: root.to_path_buf(), problem }
 }
 
-fn json_line(metrics: &Metrics) -> std::io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(metrics)?;
-    line.push(b'\n');
-    Ok(line)
-}
-
 fn holds_run(root: &Path) -> bool {
     ["best", "last"].iter().any(|name| existing(&root.join(name)).is_some())
-        || root.join(METRICS).exists()
+        || root.join(Metrics::FILE).exists()
 }

@@ -5,6 +5,7 @@ use candle_core::Device;
 
 use crate::cli::output::{grouped, log};
 use crate::cli::settings::Settings;
+use crate::error::Error;
 use crate::text::{Corpus, Documents};
 use crate::train::{Choice, Fixed, TextFacts, choose, choose_within, training_speed};
 
@@ -19,7 +20,7 @@ pub(crate) fn choose_for(corpus: &Corpus, settings: &Settings, device: &Device) 
             job.model.vocab = 80;
             let speed = training_speed(&job.model, &job.train, device)?;
             // The steps of both directions take as long as two.
-            Ok::<_, crate::Error>(if job.model.bidirectional { speed / 2.0 } else { speed })
+            Ok::<_, Error>(if job.model.bidirectional { speed / 2.0 } else { speed })
         })?,
         None => choose(text, fixed),
     };

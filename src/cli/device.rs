@@ -7,6 +7,7 @@ use clap::Args;
 use crate::checkpoint::Checkpoint;
 use crate::cli::args::wrong;
 use crate::cli::checkpoint::threads;
+use crate::compare::Comparison;
 use crate::model::{AnyNetwork, BidirectionalNetwork, Network, Precision};
 use crate::train::Trainer;
 
@@ -74,6 +75,11 @@ impl Target {
     pub(crate) fn bidirectional(&self, checkpoint: &Checkpoint) -> Result<BidirectionalNetwork> {
         let network = checkpoint.bidirectional(&self.device)?;
         Ok(if self.reference { network.reference() } else { network })
+    }
+
+    /// The same comparison on this target.
+    pub(crate) fn comparison(&self, comparison: Comparison) -> Result<Comparison> {
+        Ok(if self.reference { comparison.with_reference()? } else { comparison })
     }
 
     /// The same run on this target.

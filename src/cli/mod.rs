@@ -2,23 +2,32 @@
 //! JSON), stderr the log.
 
 mod args;
+mod atomic_file;
 mod checkpoint;
 mod choice;
+mod compare;
+mod compare_progress;
+mod compare_table;
+mod count;
 mod device;
 mod errors;
 mod escape;
 mod eval;
 mod fill;
 mod info;
+mod kept_samples;
 mod output;
+mod preset;
 mod progress;
 mod proofread;
+mod report;
 mod resume;
 mod sample;
 mod score;
 mod settings;
 mod signals;
 mod text_input;
+mod time;
 mod train;
 mod values;
 
@@ -54,6 +63,8 @@ Examples:
 enum Command {
     /// Train a model on a text
     Train(Box<train::TrainArgs>),
+    /// Train several cells on a text under the same budget, and compare them
+    Compare(Box<compare::CompareArgs>),
     /// Write text with a trained model
     Sample(sample::SampleArgs),
     /// Measure how well a model predicts a text
@@ -64,6 +75,8 @@ enum Command {
     Score(score::ScoreArgs),
     /// Find what both sides of a text find unlikely in it, and say what would be likelier
     Proofread(proofread::ProofreadArgs),
+    /// Write a web page of one run or several: curves, samples, settings
+    Report(report::ReportArgs),
     /// Show a checkpoint's settings, parameters, corpus and losses
     Info(info::InfoArgs),
 }
@@ -72,7 +85,7 @@ enum Command {
 pub fn main() -> ExitCode {
     crate::runtime::prepare_process();
     output::to_terminal();
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return print(&error),
     };
@@ -88,6 +101,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(if is_proofread { 2 } else { errors::exit_code(&error) })
         }
     }
+}
+
+/// The program's arguments.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("compare", compare::adapt)
 }
 
 /// Help and version go to stdout with 0, wrong arguments to stderr with 2.
@@ -123,22 +141,26 @@ pub fn job_of_settings_file(path: &Path) -> Result<Job> {
     Ok(settings.job(&choose(TextFacts::default(), settings.fixed())))
 }
 
+/// The ids of the subcommand's arguments that the user wrote.
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    let command = Cli::command();
+    let subcommand = matches.subcommand();
+    subcommand
+        .and_then(|(name, matches)| Some((command.find_subcommand(name)?, matches)))
+        .map(|(command, matches)| args::given_on_command_line(command, matches))
+        .unwrap_or_default()
+}
+
 fn run(matches: &ArgMatches) -> Result<Outcome> {
     match Cli::from_arg_matches(matches)?.command {
-        Command::Train(train) => {
-            let command = Cli::command();
-            let given = command
-                .find_subcommand("train")
-                .zip(matches.subcommand_matches("train"))
-                .map(|(command, matches)| args::given_on_command_line(command, matches))
-                .unwrap_or_default();
-            train::run(*train, given)
-        }
+        Command::Train(train) => train::run(*train, given(matches)),
+        Command::Compare(compare) => compare::run(*compare, given(matches)),
         Command::Sample(sample) => sample::run(&sample).map(|()| Outcome::Done),
         Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),
         Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
         Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
         Command::Proofread(proofread) => proofread::run(&proofread),
+        Command::Report(report) => report::run(&report).map(|()| Outcome::Done),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),
     }
 }
@@ -149,6 +171,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -19,7 +19,12 @@ pub(crate) struct ProgressDisplay {
     last_line: Instant,
     /// Exponential mean over the steps: the losses of single windows vary too much.
     loss: Option<f64>,
+    /// Skipped steps of this process.
+    skipped: u64,
 }
+
+/// So many skipped steps have a line each; then every time their number has doubled.
+const SKIPPED_LINES: u64 = 4;
 
 impl ProgressDisplay {
     pub(crate) fn new() -> Self {
@@ -30,12 +35,21 @@ impl ProgressDisplay {
             }
             bar
         });
-        Self { bar, last_line: Instant::now(), loss: None }
+        Self { bar, last_line: Instant::now(), loss: None, skipped: 0 }
     }
 
     pub(crate) fn step(&mut self, report: &StepReport) {
         let loss = self.loss.map_or(report.loss, |old| 0.95 * old + 0.05 * report.loss);
         self.loss = Some(loss);
+        if report.is_skipped {
+            self.skipped += 1;
+            if self.skipped <= SKIPPED_LINES || self.skipped.is_power_of_two() {
+                self.line(&format!(
+                    "step {:>6}  skipped: the gradient's norm is {:.3}, far above the usual ({} so far)",
+                    report.step, report.gradient_norm, self.skipped
+                ));
+            }
+        }
         let line = || {
             let step = match report.total_steps {
                 Some(total) => format!("{}/{total}", report.step),
@@ -48,9 +62,14 @@ impl ProgressDisplay {
                 clock(report.remaining)
             )
         };
+        self.show(report.progress, line);
+    }
+
+    /// Shows the share `progress` of the whole, and `line` beside it.
+    pub(crate) fn show(&mut self, progress: f64, line: impl FnOnce() -> String) {
         match &self.bar {
             Some(bar) => {
-                bar.set_position((report.progress * BAR_UNITS as f64) as u64);
+                bar.set_position((progress * BAR_UNITS as f64) as u64);
                 bar.set_message(line());
             }
             None if self.last_line.elapsed() >= LINE_EVERY => {
@@ -61,13 +80,14 @@ impl ProgressDisplay {
         }
     }
 
-    pub(crate) fn evaluated(&mut self, metrics: &Metrics, improved: bool) {
+    /// An evaluation; `label` stands before it.
+    pub(crate) fn evaluated(&mut self, label: &str, metrics: &Metrics, improved: bool) {
         let validation = metrics.val_loss.map_or_else(String::new, |loss| {
             let mark = if improved { " *" } else { "" };
             format!("  val {loss:.4} ({:.4} bits/char){mark}", bits(loss))
         });
         self.line(&format!(
-            "step {:>6}  epoch {:>3}  train {:.4}{validation}  {:.0} char/s",
+            "{label}step {:>6}  epoch {:>3}  train {:.4}{validation}  {:.0} char/s",
             metrics.step, metrics.epoch, metrics.train_loss, metrics.chars_per_second
         ));
         self.last_line = Instant::now();
@@ -96,7 +116,7 @@ impl ProgressDisplay {
 }
 
 /// 1:02:03 or 2:03.
-fn clock(time: Duration) -> String {
+pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {

@@ -4,47 +4,22 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::Config;
 use crate::cli::args::wrong;
+use crate::cli::preset::Preset;
+use crate::cli::time::Time;
 use crate::data::DataConfig;
 use crate::model::{Cell, ModelConfig, Precision};
 use crate::text::{
     Documents, Encoding, Newlines, ReadOptions, Units, VocabularyOptions, read_regular_file,
 };
 use crate::train::{Choice, Fixed, Job, Schedule, TrainConfig};
-
-/// Sizes that go together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Preset {
-    /// A minute's work: 1 layer of 128
-    Tiny,
-    /// 2 layers of 256, about 3 MB
-    Small,
-    /// Better prose for more patience: 2 layers of 512
-    Medium,
-    /// For a large text and a long evening: 2 layers of 1024
-    Large,
-}
-
-impl Preset {
-    fn settings(self) -> Value {
-        match self {
-            Self::Tiny => json!({"hidden": 128, "layers": 1}),
-            Self::Small => json!({"hidden": 256, "layers": 2}),
-            Self::Medium => json!({"hidden": 512, "layers": 2, "batch": 64}),
-            Self::Large => json!({"hidden": 1024, "layers": 2, "batch": 64}),
-        }
-    }
-}
 
 /// Everything that can be set by a flag or, under the same name, in a `--config` file.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -335,40 +310,5 @@ fn finite(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if f64::is_finite(number) => Ok(number),
         _ => Err("give a number".to_string()),
-    }
-}
-
-/// A length of time, written as 90s, 10m or 1h30m.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub(crate) struct Time(pub Duration);
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|_| format!("'{text}' is no time: give one such as 90s, 10m or 1h30m"))
-    }
-}
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
-    }
-}
-
-impl From<Time> for String {
-    fn from(time: Time) -> Self {
-        time.to_string()
-    }
-}
-
-impl TryFrom<String> for Time {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }

@@ -14,11 +14,13 @@ use crate::cli::choice;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::escape;
+use crate::cli::kept_samples::KeptSamples;
 use crate::cli::output::{Outcome, PSEUDO_LIKELIHOOD, bits, emit_text, grouped, log};
 use crate::cli::progress::ProgressDisplay;
 use crate::cli::resume;
-use crate::cli::settings::{Settings, Time};
+use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
+use crate::cli::time::Time;
 use crate::error::Error;
 use crate::generate::{Request, samples};
 use crate::model::Network;
@@ -215,11 +217,18 @@ fn describe(trainer: &Trainer) {
 fn drive(mut trainer: Trainer, target: &Target, signals: &Signals) -> Result<Outcome> {
     let mut progress = ProgressDisplay::new();
     let documents = trainer.data().record.documents;
+    let mut kept_samples = KeptSamples::new(&trainer);
     let mut failed_sample = None;
     let outcome = trainer.run(|event| {
         match event {
             Event::Step(report) => progress.step(&report),
-            Event::Evaluated { metrics, improved } => progress.evaluated(metrics, improved),
+            Event::Evaluated { metrics, improved, progress: share, network, tokenizer, folder } => {
+                progress.evaluated("", metrics, improved);
+                let at = (metrics.step, share);
+                if let Err(error) = kept_samples.evaluated(at, (network, tokenizer), folder) {
+                    failed_sample = Some(error);
+                }
+            }
             Event::SampleDue { step, network, tokenizer } => {
                 match sample(network, tokenizer, documents, step) {
                     Ok(text) => progress.line(&format!("--- step {step}\n{text}\n---")),
@@ -237,6 +246,9 @@ fn drive(mut trainer: Trainer, target: &Target, signals: &Signals) -> Result<Out
     let summary = outcome?;
     if let Some(error) = failed_sample {
         return Err(error);
+    }
+    if summary.reason != StopReason::Stopped {
+        kept_samples.finished(&trainer)?;
     }
     report(&trainer, target, &summary)?;
     match (summary.reason, signals.received()) {
@@ -272,6 +284,13 @@ fn report(trainer: &Trainer, target: &Target, summary: &Summary) -> Result<()> {
         summary.step,
         humantime::format_duration(std::time::Duration::from_secs(summary.elapsed.as_secs()))
     );
+    if summary.skipped_steps > 0 {
+        log!(
+            "{} steps changed no weight, because the gradient was far larger than usual; if they are many, \
+             train with a lower --lr",
+            grouped(summary.skipped_steps)
+        );
+    }
     // The sample comes from the checkpoint, not from the network in memory.
     let best = Checkpoint::open(folder.root(), &target.device)?;
     let text = sample(&target.network(&best)?, &best.tokenizer, best.config.corpus.documents, 0)?;

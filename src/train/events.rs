@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::Metrics;
+use crate::checkpoint::{Metrics, RunFolder};
 use crate::model::Network;
 use crate::text::Tokenizer;
 
@@ -17,6 +17,14 @@ pub enum Event<'a> {
         metrics: &'a Metrics,
         /// The validation loss is the lowest so far.
         improved: bool,
+        /// Share of the run that is done, in [0, 1].
+        progress: f64,
+        /// The network that was evaluated; of a bidirectional one the forward half.
+        network: &'a Network,
+        /// Its tokenizer.
+        tokenizer: &'a Tokenizer,
+        /// Where the run is saved.
+        folder: Option<&'a RunFolder>,
     },
     /// `sample_every` steps have passed: a time to show what the network writes.
     SampleDue {
@@ -44,6 +52,10 @@ pub struct StepReport {
     pub loss: f64,
     /// Learning rate of this step.
     pub lr: f64,
+    /// Norm of the gradient before it is clipped.
+    pub gradient_norm: f64,
+    /// The norm was far above those of the steps before: the step changed no weight.
+    pub is_skipped: bool,
     /// Speed of the steps since the run was started or resumed, without evaluations.
     pub chars_per_second: f64,
     /// Time to the end of the run, at the speed so far.
@@ -75,6 +87,8 @@ pub struct Summary {
     pub val_loss: Option<f64>,
     /// The lowest validation loss, nats per id.
     pub best_val_loss: Option<f64>,
+    /// Steps of the run that changed no weight, because the gradient was far larger than usual.
+    pub skipped_steps: u64,
     /// Time that the run has taken, without interruptions.
     pub elapsed: Duration,
 }

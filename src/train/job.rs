@@ -71,6 +71,12 @@ impl Job {
         Trainer::new(&model, &weights, data, train, device)
     }
 
+    /// The memory and the disk that a run of this job on `data` takes.
+    pub fn requirements(&self, data: &TrainingData) -> Requirements {
+        let model = ModelConfig { vocab: data.tokenizer.vocab_size(), ..self.model.clone() };
+        Requirements::new(&model, &self.train, data.sizes())
+    }
+
     /// A run on `corpus` from the weights of `checkpoint`, whose shape and vocabulary are kept; with
     /// `extend_vocab` the vocabulary grows by the characters that only the text has. Dropout is this
     /// job's. On the text that the checkpoint was trained on, the parts that train and validate are those

@@ -141,6 +141,17 @@ impl Requirements {
         }
     }
 
+    /// What several trainings take that run in turns in one process.
+    pub fn together(all: impl IntoIterator<Item = Self>) -> Self {
+        let none = Self { weights: 0, windows: 0, text: 0, disk: 0 };
+        all.into_iter().fold(none, |sum, one| Self {
+            weights: sum.weights.saturating_add(one.weights),
+            windows: sum.windows.saturating_add(one.windows),
+            text: sum.text.saturating_add(one.text),
+            disk: sum.disk.saturating_add(one.disk),
+        })
+    }
+
     /// Memory in all.
     pub fn memory(&self) -> u64 {
         [self.weights, self.windows, self.text]
@@ -196,7 +207,11 @@ impl Requirements {
 
     /// The setting to lower: the one that is furthest above its usual value among those that the larger
     /// part of the memory grows with; and its value.
-    fn largest_setting(&self, model: &ModelConfig, train: &TrainConfig) -> (&'static str, usize) {
+    pub(crate) fn largest_setting(
+        &self,
+        model: &ModelConfig,
+        train: &TrainConfig,
+    ) -> (&'static str, usize) {
         let (usual, usual_train) = (ModelConfig::default(), TrainConfig::default());
         let times = |value: usize, usual: usize| value as f64 / usual as f64;
         let hidden = times(model.hidden, usual.hidden);
@@ -235,7 +250,7 @@ fn count(shape: &[usize]) -> u128 {
 }
 
 /// Bytes as a text, in MB, or from 10 GB on in GB.
-fn readable(bytes: u64) -> String {
+pub(crate) fn readable(bytes: u64) -> String {
     match bytes >> 30 {
         ..10 => format!("{} MB", bytes.div_ceil(1 << 20)),
         gigabytes => format!("{gigabytes} GB"),
@@ -247,7 +262,7 @@ const BELIEVED: u64 = 16 << 20;
 
 /// Bytes of memory that this process can still take: what the system has free or can free, and what the
 /// control group of a container leaves. None if the system does not say.
-pub(super) fn available_memory() -> Option<u64> {
+pub(crate) fn available_memory() -> Option<u64> {
     if !sysinfo::IS_SUPPORTED_SYSTEM {
         return None;
     }

@@ -93,7 +93,7 @@ impl SavedRun {
         let mut trainer = Trainer::new(&checkpoint.config.model, &weights, data, train, &device)?;
         trainer.restore(state).map_err(|cause| not_resumable(folder.root(), cause))?;
         trainer.recall(&checkpoint.config.progress);
-        folder.rewind_metrics(trainer.step())?;
+        folder.rewind(trainer.step())?;
         if let Some(best) = folder.best_config() {
             if trainer.step() == 0 && !is_same_run(&best, &checkpoint.config) {
                 // A crash stopped a new run that was about to remove the best of an older one.

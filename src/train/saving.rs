@@ -60,6 +60,7 @@ impl Trainer {
                 evaluations_since_best: self.evaluations_since_best,
                 loss_sum: self.loss_sum,
                 loss_count: self.loss_count,
+                gradient_norms: self.norms,
                 // Of the save itself.
                 fingerprint: String::new(),
             },
@@ -68,13 +69,16 @@ impl Trainer {
     }
 
     /// Saves the first checkpoint of a new run: if the folder cannot be written, the run fails before it
-    /// trains.
-    pub(super) fn begin_folder(&mut self) -> Result<()> {
+    /// trains. [`Trainer::run`] and [`Trainer::advance`] begin with this.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] and [`Error::Run`] for a folder that cannot be written.
+    pub fn begin(&mut self) -> Result<()> {
         // A run that is resumed, also from its first step, has its checkpoints.
         if self.folder.as_ref().is_some_and(|folder| !folder.is_begun()) {
             self.save_whole(RunFolder::begin)?;
+            self.saved_last = Instant::now();
         }
-        self.saved_last = Instant::now();
         Ok(())
     }
 

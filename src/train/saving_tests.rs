@@ -90,7 +90,7 @@ fn a_best_stays_when_the_run_is_resumed_from_its_begin() {
     let best = begin(Disk::default(), &late, IfExists::Refuse, SEED).expect("a run").best_val_loss;
     let folder = RunFolder::create(&early, IfExists::Refuse).expect("a folder");
     let trainer = job(SEED).start(corpus(), &Device::Cpu).expect("a run");
-    trainer.save_in(folder).begin_folder().expect("saved");
+    trainer.save_in(folder).begin().expect("saved");
     fs::create_dir(early.join("best")).expect("a folder");
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::copy(late.join("best").join(name), early.join("best").join(name)).expect("a copy");

@@ -9,6 +9,7 @@ use crate::error::{Error, Result, ensure};
 use crate::evaluate::right_of;
 use crate::model::{Dropout, Gradients, State};
 use crate::train::events::StepReport;
+use crate::train::spikes::{Verdict, judge};
 use crate::train::trainer::Trainer;
 
 impl Trainer {
@@ -40,15 +41,23 @@ impl Trainer {
         let nats = f64::from(loss);
         self.ensure_finite("loss", nats)?;
         let norm = self.optimizer.gradient_norm(&grads)?;
-        self.ensure_finite("gradient's norm", norm)?;
+        let warmup = self.config.warmup_steps(self.steps_per_epoch());
+        let verdict = judge(&mut self.norms, norm, self.step >= warmup);
+        if verdict == Verdict::Diverged {
+            self.ensure_finite("gradient's norm", norm)?;
+        }
+        let is_skipped = verdict == Verdict::Skip;
         let clip = self.config.clip;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-        let warmup = self.config.warmup_steps(self.steps_per_epoch());
         let lr = self.config.schedule.rate(self.config.lr, self.step, warmup, progress);
         self.optimizer.set_learning_rate(lr);
-        self.optimizer.step_scaled(&grads, scale)?;
-        self.average.update(&self.vars, self.config.average_decay(self.step))?;
-        self.state = state;
+        if is_skipped {
+            self.state = State::zeros(&self.model, shape.1, &device)?;
+        } else {
+            self.optimizer.step_scaled(&grads, scale)?;
+            self.average.update(&self.vars, self.config.average_decay(self.step))?;
+            self.state = state;
+        }
         self.step += 1;
         self.loss_sum += nats;
         self.loss_count += 1;
@@ -67,6 +76,8 @@ impl Trainer {
             progress,
             loss: nats,
             lr,
+            gradient_norm: norm,
+            is_skipped,
             chars_per_second: self.chars_per_second(),
             remaining: Duration::try_from_secs_f64(remaining).unwrap_or(Duration::MAX),
         })
@@ -83,8 +94,8 @@ impl Trainer {
         chars as f64 / time.as_secs_f64().max(1e-9)
     }
 
-    /// Share of the run that is done, by steps or by time, whichever is further.
-    fn progress(&self) -> f64 {
+    /// Share of the run that is done, in [0, 1]: by steps or by time, whichever is further.
+    pub fn progress(&self) -> f64 {
         let by_steps = self
             .config
             .total_steps(self.steps_per_epoch())

@@ -1,24 +1,22 @@
 //! The training loop. Knows when to step, to evaluate, to save and to stop; how is in `step`, `validate` and
 //! `saving`.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Var};
 use candle_nn::{Optimizer, VarBuilder, VarMap};
 
-use crate::checkpoint::{Progress, RunFolder, TrainingState};
-use crate::data::ensure_countable;
+use crate::checkpoint::{GradientNorms, RunFolder};
 use crate::error::{Error, Result, ensure};
-use crate::model::{AnyNetwork, BidirectionalNetwork, ModelConfig, Network, State, named_vars};
+use crate::model::{AnyNetwork, ModelConfig, State, named_vars};
 use crate::runtime::Rounds;
 use crate::train::adamw::{AdamW, AdamWConfig};
-use crate::train::average::{Average, restore_weights};
+use crate::train::average::Average;
+use crate::train::clock::{Clock, Counts};
 use crate::train::config::TrainConfig;
 use crate::train::events::{Event, StopReason, Summary};
 use crate::train::prepare::TrainingData;
-use crate::train::requirements::Requirements;
 
 /// `last` is saved after an evaluation, but not within this time of the save before, where a small text
 /// is evaluated every second.
@@ -58,9 +56,9 @@ pub struct Trainer {
     pub(super) evaluated_at: Option<u64>,
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
-    /// Time that the run had taken before this process.
-    elapsed_before: Duration,
-    started: Instant,
+    pub(super) norms: GradientNorms,
+    /// Time that the run has taken.
+    pub(super) clock: Clock,
     pub(super) saved_last: Instant,
     /// Least time from one save of `last` to the next: after an evaluation, and elsewhere.
     save_intervals: (Duration, Duration),
@@ -129,8 +127,8 @@ impl Trainer {
             evaluated_at: None,
             loss_sum: 0.0,
             loss_count: 0,
-            elapsed_before: Duration::ZERO,
-            started: Instant::now(),
+            norms: GradientNorms::default(),
+            clock: Clock::default(),
             saved_last: Instant::now(),
             save_intervals: (AFTER_EVALUATION, BETWEEN_EVALUATIONS),
             newer_best: None,
@@ -154,6 +152,13 @@ impl Trainer {
         Self { save_intervals: (interval, interval), ..self }
     }
 
+    /// The run's time, and with it a time limit and the learning rate that falls by it, is that of its steps
+    /// alone, without evaluations, saves and samples.
+    #[must_use]
+    pub fn count_steps_only(self) -> Self {
+        Self { clock: self.clock.counting(Counts::Steps), ..self }
+    }
+
     /// The same run by tensor operations in place of the kernels: what runs it on any device but a CPU.
     ///
     /// # Errors
@@ -165,170 +170,102 @@ impl Trainer {
         Ok(self)
     }
 
-    /// Goes on from where `saved` was written: every bit is then as if the run had not stopped.
-    ///
-    /// # Errors
-    /// [`Error::TrainingState`] if it does not fit the model or the data.
-    pub fn restore(&mut self, saved: TrainingState) -> Result<()> {
-        let TrainingState { record, tensors } = saved;
-        for (name, count) in [
-            ("step", record.step),
-            ("optimizer_steps", record.optimizer_steps),
-            ("evaluations_since_best", record.evaluations_since_best),
-            ("loss_count", record.loss_count),
-        ] {
-            ensure_countable(name, count)?;
-        }
-        let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
-        self.optimizer.restore(&tensors, record.optimizer_steps)?;
-        if self.average.is_on() {
-            restore_weights(&self.vars, &tensors)?;
-        }
-        for (index, layer) in self.state.layers.iter_mut().enumerate() {
-            let name = state_name(index);
-            let saved = tensors
-                .get(&name)
-                .ok_or_else(|| Error::TrainingState(format!("the training state lacks {name}")))?;
-            ensure!(
-                saved.shape() == layer.shape(),
-                Error::TrainingState(format!(
-                    "the training state's {name} has shape {:?} but this run needs {:?}",
-                    saved.shape(),
-                    layer.shape()
-                ))
-            );
-            *layer = saved.clone();
-        }
-        self.data.batches.restore(record.cursor)?;
-        self.step = record.step;
-        self.best_val_loss = record.best_val_loss;
-        self.evaluations_since_best = record.evaluations_since_best;
-        self.loss_sum = record.loss_sum;
-        self.loss_count = record.loss_count;
-        ensure!(
-            record.elapsed_seconds >= 0.0 && record.elapsed_seconds < 1e12,
-            Error::TrainingState(format!(
-                "the training state's elapsed time is {} seconds",
-                record.elapsed_seconds
-            ))
-        );
-        self.elapsed_before = Duration::from_secs_f64(record.elapsed_seconds);
-        Ok(())
-    }
-
-    /// Takes over the losses that the checkpoint has, which the next ones repeat until an evaluation.
-    pub(super) fn recall(&mut self, progress: &Progress) {
-        self.losses = Losses { train: progress.train_loss, val: progress.val_loss };
-    }
-
-    /// The network as it is now, with the average of its weights; of a bidirectional one the forward half.
-    pub fn network(&self) -> &Network {
-        self.averaged.forward_half()
-    }
-
-    /// The same network, if it is bidirectional.
-    pub fn bidirectional(&self) -> Option<&BidirectionalNetwork> {
-        self.averaged.bidirectional()
-    }
-
-    /// The shape of the network.
-    pub fn model(&self) -> &ModelConfig {
-        &self.model
-    }
-
-    /// The text, encoded and split.
-    pub fn data(&self) -> &TrainingData {
-        &self.data
-    }
-
-    /// The settings, with the batch that the text can fill.
-    pub fn config(&self) -> &TrainConfig {
-        &self.config
-    }
-
-    /// The memory and the disk that the run takes.
-    pub fn requirements(&self) -> Requirements {
-        Requirements::new(&self.model, &self.config, self.data.sizes())
-    }
-
-    /// Where the run is saved.
-    pub fn folder(&self) -> Option<&RunFolder> {
-        self.folder.as_ref()
-    }
-
-    /// Step and validation loss of a `best` in the folder that was saved after the state that this run was
-    /// resumed from. It stays until the run does as well.
-    pub fn newer_best(&self) -> Option<(u64, f64)> {
-        self.newer_best
-    }
-
-    /// Steps taken.
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-
     /// Trains to the end of the run, and tells `observe` what happens. A callback that returns
     /// [`ControlFlow::Break`] stops the run: an evaluation that this step has due is still made, so that
     /// a resumed run is the same to the bit, and the last checkpoint is saved.
     ///
     /// # Errors
-    /// [`Error::Diverged`] for a loss or gradient that is infinite or NaN (the checkpoints stay as they
-    /// were before it), and [`Error::Checkpoint`] for one that cannot be written.
-    pub fn run(&mut self, mut observe: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
-        self.started = Instant::now();
-        self.begin_folder()?;
+    /// [`Error::Diverged`] for a loss that is infinite or NaN, or the gradients of many steps in a row (the
+    /// checkpoints stay as they were before it), and [`Error::Checkpoint`] for one that cannot be written.
+    pub fn run(&mut self, observe: impl FnMut(Event) -> ControlFlow<()>) -> Result<Summary> {
+        match self.advance(observe)? {
+            Some(summary) => Ok(summary),
+            None => self.stop(),
+        }
+    }
+
+    /// Trains as [`Trainer::run`] does, but a callback that breaks only pauses the run: nothing is saved
+    /// for it, and the next call goes on from there. Between the calls the run's clock stands still.
+    /// Returns how the run ended, or None if it was paused.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::run`].
+    pub fn advance(
+        &mut self,
+        observe: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<Summary>> {
+        self.clock.start(Counts::Everything);
+        let outcome = self.train_on(observe);
+        self.clock.stop(Counts::Everything);
+        outcome
+    }
+
+    /// Saves `last` of a run that is paused.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it cannot be written.
+    pub fn stop(&mut self) -> Result<Summary> {
+        self.save_last()?;
+        Ok(self.summary(StopReason::Stopped))
+    }
+
+    fn train_on(
+        &mut self,
+        mut observe: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<Summary>> {
+        self.begin()?;
         let interval = self.config.evaluation_interval(self.steps_per_epoch());
-        let mut stopped = false;
+        let mut paused = false;
         let reason = loop {
             if let Some(reason) = self.over() {
                 break reason;
             }
-            if stopped {
-                break StopReason::Stopped;
+            if paused {
+                return Ok(None);
             }
             // Taken out, as the step needs the whole trainer.
             let mut rounds = std::mem::take(&mut self.rounds);
+            self.clock.start(Counts::Steps);
             let report = rounds.run(|| self.train_step());
+            self.clock.stop(Counts::Steps);
             self.rounds = rounds;
             let report = report?;
-            stopped |= observe(Event::Step(report)).is_break();
+            paused |= observe(Event::Step(report)).is_break();
             let (after_evaluation, mut save_after) = self.save_intervals;
             if self.step.is_multiple_of(interval) {
-                stopped |= self.evaluate(report.lr, &mut observe)?.is_break();
+                paused |= self.evaluate(report.lr, &mut observe)?.is_break();
                 save_after = after_evaluation;
             }
             if self.saved_last.elapsed() >= save_after {
                 self.save_last()?;
             }
-            if !stopped
+            if !paused
                 && self.config.sample_every.is_some_and(|every| self.step.is_multiple_of(every))
             {
                 let (network, tokenizer) = (self.averaged.forward_half(), &self.data.tokenizer);
-                stopped |=
+                paused |=
                     observe(Event::SampleDue { step: self.step, network, tokenizer }).is_break();
             }
         };
-        let already = self.evaluated_at == Some(self.step);
-        if reason != StopReason::Stopped && !already && self.loss_count > 0 {
+        if self.evaluated_at != Some(self.step) && self.loss_count > 0 {
             let lr = self.optimizer.learning_rate();
             // The run is over whatever the callback says now.
             let _ = self.evaluate(lr, &mut observe)?;
         }
         self.save_last()?;
-        if reason != StopReason::Stopped {
-            self.measure_thresholds()?;
-        }
-        Ok(Summary {
+        self.measure_thresholds()?;
+        Ok(Some(self.summary(reason)))
+    }
+
+    fn summary(&self, reason: StopReason) -> Summary {
+        Summary {
             reason,
             step: self.step,
             val_loss: self.losses.val,
             best_val_loss: self.newer_best.map(|(_, loss)| loss).or(self.best_val_loss),
+            skipped_steps: self.norms.skipped,
             elapsed: self.elapsed(),
-        })
-    }
-
-    pub(super) fn elapsed(&self) -> Duration {
-        self.elapsed_before + self.started.elapsed()
+        }
     }
 
     pub(super) fn steps_per_epoch(&self) -> u64 {

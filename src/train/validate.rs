@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::evaluate::evaluate_any;
 use crate::model::Precision;
 use crate::train::events::Event;
+use crate::train::spikes::since_evaluation;
 use crate::train::trainer::{Losses, Trainer};
 
 impl Trainer {
@@ -19,15 +20,18 @@ impl Trainer {
     ) -> Result<ControlFlow<()>> {
         // In float32 whatever the training's precision: then `evaluate` gives the same loss later.
         let network = self.averaged.with_precision(Precision::F32)?;
-        let tokenizer = &self.data.tokenizer;
         let result = match &self.data.validation {
-            Some(text) => Some(self.rounds.run_other(|| evaluate_any(&network, text, tokenizer))?),
+            Some(text) => {
+                let tokenizer = &self.data.tokenizer;
+                Some(self.rounds.run_other(|| evaluate_any(&network, text, tokenizer))?)
+            }
             None => None,
         };
         let val_loss = result.map(|result| result.nats_per_id());
         if let Some(loss) = val_loss {
             self.ensure_finite("validation loss", loss)?;
         }
+        let (gradient_norm, gradient_norm_max) = since_evaluation(&mut self.norms);
         let metrics = Metrics {
             step: self.step,
             epoch: self.data.batches.epoch(),
@@ -36,6 +40,9 @@ impl Trainer {
             lr,
             chars_per_second: self.chars_per_second(),
             elapsed_seconds: self.elapsed().as_secs_f64(),
+            gradient_norm,
+            gradient_norm_max,
+            skipped_steps: self.norms.skipped,
         };
         self.loss_sum = 0.0;
         self.loss_count = 0;
@@ -62,6 +69,13 @@ impl Trainer {
         if let Some(folder) = &self.folder {
             folder.append_metrics(&metrics)?;
         }
-        Ok(observe(Event::Evaluated { metrics: &metrics, improved }))
+        Ok(observe(Event::Evaluated {
+            metrics: &metrics,
+            improved,
+            progress: self.progress(),
+            network: network.forward_half(),
+            tokenizer: &self.data.tokenizer,
+            folder: self.folder.as_ref(),
+        }))
     }
 }

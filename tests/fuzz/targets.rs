@@ -443,7 +443,7 @@ fn metrics(stage: &Stage, input: &[u8]) -> Outcome {
         }
         Err(error) => refused(&error, &path),
     };
-    match RunFolder::resume(&root).and_then(|folder| folder.rewind_metrics(2)) {
+    match RunFolder::resume(&root).and_then(|folder| folder.rewind(2)) {
         Ok(()) => {
             let kept = read_metrics(&root).expect("what was just written");
             assert!(kept.iter().all(|metrics| metrics.step <= 2), "{kept:?}");

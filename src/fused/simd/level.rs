@@ -43,6 +43,12 @@ impl Precision {
         Ok(())
     }
 
+    /// The instruction set that the kernels use for it on this processor: `avx512`, `avx2`, `neon` or
+    /// `portable`, or `bf16`; None if the processor lacks what is asked for.
+    pub fn instructions(self) -> Option<&'static str> {
+        Level::choose(self).ok().map(Level::name)
+    }
+
     /// Whether this processor multiplies bfloat16 (AVX512_BF16).
     pub fn bf16_supported() -> bool {
         Level::choose(Self::Bf16).is_ok()
