@@ -8,7 +8,7 @@ use crate::support::{TIDE, TestDir, json};
 #[test]
 fn help_goes_to_stdout_and_names_every_flag() {
     let dir = TestDir::new();
-    for command in ["train", "sample", "eval", "score", "fill", "proofread", "info"] {
+    for command in ["train", "sample", "eval", "score", "fill", "proofread", "report", "info"] {
         let help = dir.ok(&[command, "--help"]);
         assert!(help.contains("Usage: chargru"), "{help}");
     }
@@ -56,9 +56,9 @@ fn training_learns_and_says_where_the_checkpoint_is() {
     assert_eq!(info["parameter_count"], 184 + 1_200 + 391);
     let metrics = std::fs::read_to_string(dir.path("run/metrics.jsonl")).expect("metrics");
     let first = json(metrics.lines().next().expect("a line"));
-    for name in
-        ["step", "epoch", "train_loss", "val_loss", "lr", "chars_per_second", "elapsed_seconds"]
-    {
+    let names = "step epoch train_loss val_loss lr chars_per_second elapsed_seconds gradient_norm \
+                 gradient_norm_max skipped_steps";
+    for name in names.split_whitespace() {
         assert!(first[name].is_number(), "{name} in {first}");
     }
     let text = dir.ok(&[

@@ -29,7 +29,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn folders_that_are_no_run_are_neither_removed_nor_moved() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["best/beach.jpg", "last/hill.jpg"], "best"),
         (&["last/hill.jpg"], "last"),
         (&["best.new/mine.txt", "last.new/mine.txt"], "best.new"),
@@ -37,6 +37,7 @@ fn folders_that_are_no_run_are_neither_removed_nor_moved() {
         (&["last"], "last"),
         (&["best.new"], "best.new"),
         (&["metrics.jsonl"], "metrics.jsonl"),
+        (&["samples.jsonl"], "samples.jsonl"),
         // A model of another program has the same names.
         (&["best/config.json", "best/tokenizer.json", "best/model.safetensors"], "best"),
     ];
@@ -63,7 +64,7 @@ fn folders_that_are_no_run_are_neither_removed_nor_moved() {
 #[test]
 fn a_link_in_a_run_is_not_followed_out_of_it() {
     use std::os::unix::fs::symlink;
-    for name in ["best", "last", "last.new", "metrics.jsonl", ".lock"] {
+    for name in ["best", "last", "last.new", "metrics.jsonl", "samples.jsonl", ".lock"] {
         let dir = TestDir::new();
         dir.train_tiny("run", &[]);
         // A whole run of somebody else's, and a link to a part of it.

@@ -15,7 +15,18 @@ fn losses(run: &Path) -> Vec<String> {
         .map(|line| {
             let value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
             let exact = |name: &str| value[name].to_string();
-            ["step", "epoch", "train_loss", "val_loss", "lr"].map(exact).join(" ")
+            [
+                "step",
+                "epoch",
+                "train_loss",
+                "val_loss",
+                "lr",
+                "gradient_norm",
+                "gradient_norm_max",
+                "skipped_steps",
+            ]
+            .map(exact)
+            .join(" ")
         })
         .collect()
 }
@@ -137,6 +148,8 @@ fn an_interrupted_run_goes_on_to_the_bit() {
         assert_eq!(status.code(), Some(code));
         dir.ok(&["train", "--resume", &out]);
         assert_same_run(&dir, "whole", &out);
+        let samples = |run: &str| read(&dir.path(run).join("samples.jsonl"));
+        assert!(samples(&out) == samples("whole"), "the samples differ");
     }
 }
 

@@ -20,9 +20,15 @@ const PARAMETERS: usize = 4_000_000;
 /// From this share of the run on, there is a sample each time the share has doubled.
 const FIRST_SHARE: f64 = 1.0 / 16.0;
 
+/// The last sample: its step, and the share of the run that was done, if this process kept it.
+#[derive(Clone, Copy)]
+struct Last {
+    step: u64,
+    share: Option<f64>,
+}
+
 pub(crate) struct KeptSamples {
-    /// The step of the last one.
-    last: Option<u64>,
+    last: Option<Last>,
     /// An evaluation of this process.
     has_evaluated: bool,
     documents: Documents,
@@ -37,7 +43,9 @@ impl KeptSamples {
         let parameters = trainer.model().parameter_count().max(1);
         Self {
             // What an older run has left there is removed when this one begins.
-            last: kept.filter(|_| trainer.step() > 0).and_then(|kept| Some(kept.last()?.step)),
+            last: kept
+                .filter(|_| trainer.step() > 0)
+                .and_then(|kept| Some(Last { step: kept.last()?.step, share: None })),
             has_evaluated: false,
             documents: trainer.data().record.documents,
             length: (LENGTH.saturating_mul(PARAMETERS) / parameters).clamp(LENGTH / 4, LENGTH),
@@ -56,20 +64,24 @@ impl KeptSamples {
         let Some(folder) = folder.filter(|_| is_due(self.last, step, share)) else {
             return Ok(());
         };
-        self.keep(step, (network, tokenizer), folder)
+        self.keep(step, (network, tokenizer), folder)?;
+        self.last = Some(Last { step, share: Some(share) });
+        Ok(())
     }
 
     /// At the end of a run: keeps a last sample, if the last evaluation kept none.
-    pub(crate) fn finished(&mut self, trainer: &Trainer) -> Result<()> {
+    pub(crate) fn finished(&self, trainer: &Trainer) -> Result<()> {
         let folder = trainer.folder().filter(|_| self.has_evaluated);
-        let Some(folder) = folder.filter(|_| self.last != Some(trainer.step())) else {
+        let Some(folder) =
+            folder.filter(|_| self.last.is_none_or(|last| last.step != trainer.step()))
+        else {
             return Ok(());
         };
         self.keep(trainer.step(), (trainer.network(), &trainer.data().tokenizer), folder)
     }
 
     fn keep(
-        &mut self,
+        &self,
         step: u64,
         (network, tokenizer): (&Network, &Tokenizer),
         folder: &RunFolder,
@@ -82,20 +94,19 @@ impl KeptSamples {
         let written = samples(&network.pack()?, tokenizer.clone(), &request, count)?;
         let texts: Vec<String> = written.into_iter().map(|sample| sample.text).collect();
         let text = texts.join("\n").chars().take(LENGTH).collect();
-        folder.append_sample(&KeptSample { step, text })?;
-        self.last = Some(step);
-        Ok(())
+        Ok(folder.append_sample(&KeptSample { step, text })?)
     }
 }
 
 /// Whether a sample is due at `step`, when this share of the run is done: the first one, and one each time the
-/// share has passed 1/16, 1/8, 1/4, 1/2 and 1 since the last. A function of these alone, so that a run that was
-/// resumed keeps the samples of one that was not.
-fn is_due(last: Option<u64>, step: u64, share: f64) -> bool {
+/// share has passed 1/16, 1/8, 1/4, 1/2 and 1 since the last. Where the share at the last one is not known, as a
+/// process before this one kept it, it follows from the steps, so that a run of so many steps that was resumed
+/// keeps the samples of one that was not.
+fn is_due(last: Option<Last>, step: u64, share: f64) -> bool {
     let doublings = |share: f64| (share * (1.0 + 1e-9) / FIRST_SHARE).max(0.5).log2().floor();
     last.is_none_or(|last| {
-        // A step takes the same share of the run as any other.
-        doublings(share) > doublings(share * last as f64 / step.max(1) as f64)
+        let then = last.share.unwrap_or(share * last.step as f64 / step.max(1) as f64);
+        doublings(share) > doublings(then)
     })
 }
 
@@ -147,8 +158,13 @@ mod tests {
         for (total, every) in [(1000, 10), (1020, 60), (100, 1), (7, 1), (30, 7)] {
             let (mut last, mut kept) = (None, Vec::new());
             for step in (1..=total).filter(|step| step % every == 0 || *step == total) {
-                if is_due(last, step, step as f64 / total as f64) {
-                    last = Some(step);
+                let share = step as f64 / total as f64;
+                let due = is_due(last, step, share);
+                // As after a resume.
+                let again = last.map(|last: Last| Last { share: None, ..last });
+                assert_eq!(is_due(again, step, share), due, "{total} {every} {step}");
+                if due {
+                    last = Some(Last { step, share: Some(share) });
                     kept.push(step);
                 }
             }

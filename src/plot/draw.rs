@@ -4,9 +4,14 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::error::{Cause, Error, Result, ensure};
+use crate::plot::chart::{Axis, Chart, Series, Style};
 use crate::plot::points::{is_drawable, lines, thinned};
 use crate::plot::scale::{Layout, Scale};
-use crate::plot::{Axis, Chart, Series, Style, theme};
+use crate::plot::theme;
+
+/// Width and height of a chart in pixels, where none are given.
+pub const SIZE: (u32, u32) = (760, 400);
 
 const SCALE: u32 = 10;
 
@@ -22,10 +27,42 @@ const ROW: u32 = 20;
 /// Between the axes and the legend, and below it.
 const BELOW_AXES: u32 = 12;
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-pub(super) fn svg(chart: &Chart, size: (u32, u32)) -> Result<String, Error> {
+impl Chart {
+    /// The chart as an SVG element of [`SIZE`]: a file of its own, or a part of an HTML page.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if it cannot be drawn.
+    pub fn to_svg(&self) -> Result<String> {
+        self.to_svg_sized(SIZE)
+    }
+
+    /// The chart as an SVG element of so many pixels.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a width below 240 or above 4,000, a height below 160 or above 4,000, and if the
+    /// chart cannot be drawn.
+    pub fn to_svg_sized(&self, (width, height): (u32, u32)) -> Result<String> {
+        for (name, value, least) in [("width", width, 240), ("height", height, 160)] {
+            ensure!(
+                (least..=4000).contains(&value),
+                Error::out_of_range(name, value, format!("give {least} to 4,000 pixels"))
+            );
+        }
+        svg(self, (width, height))
+            .map_err(|error| Error::setting("chart", format!("the chart cannot be drawn: {error}")))
+    }
+
+    /// Whether no series has a point that can be drawn.
+    pub fn is_empty(&self) -> bool {
+        self.series.iter().all(|series| {
+            !series.points.iter().any(|&point| is_drawable(point, (self.x.log, self.y.log)))
+        })
+    }
+}
+
+fn svg(chart: &Chart, size: (u32, u32)) -> Result<String, Cause> {
     let (width, height) = size;
     let letters =
         |pixels: u32, size: u32| (f64::from(pixels) / (f64::from(size) * LETTER)) as usize;
@@ -44,7 +81,7 @@ pub(super) fn svg(chart: &Chart, size: (u32, u32)) -> Result<String, Error> {
         if !label.is_empty() {
             let place = (MARGIN, top + LABEL / 2);
             write(&root, &label, place, LABEL, FontStyle::Normal, &theme::muted())?;
-            top += LABEL + 9;
+            top += LABEL + 14;
         }
         let entries = legend(chart, width);
         let rows = entries.iter().map(|entry| entry.row + 1).max().unwrap_or(0);
@@ -81,7 +118,7 @@ fn write(
     size: u32,
     style: FontStyle,
     color: &RGBColor,
-) -> Result<(), Error> {
+) -> Result<(), Cause> {
     let style = TextStyle::from(font(size, style)).color(color);
     let style = style.pos(Pos::new(HPos::Left, VPos::Center));
     area.draw(&Text::new(text.to_string(), scaled(place), style))?;
@@ -133,7 +170,7 @@ fn scale(chart: &Chart, axis: &Axis, layout: Layout, of: fn((f64, f64)) -> f64) 
 }
 
 /// Axes, grid and curves between two heights.
-fn curves(root: &Area, chart: &Chart, (top, bottom): (u32, u32)) -> Result<(), Error> {
+fn curves(root: &Area, chart: &Chart, (top, bottom): (u32, u32)) -> Result<(), Cause> {
     let width = root.dim_in_pixel().0 / SCALE;
     let height = bottom.saturating_sub(top);
     let layout = |rounded, ticks| Layout { log: false, zero: false, rounded, ticks };
@@ -147,7 +184,7 @@ fn curves(root: &Area, chart: &Chart, (top, bottom): (u32, u32)) -> Result<(), E
     let right = ((x.label_length() as f64 * letter / 2.0).ceil() as u32).max(MARGIN);
     let most = ((f64::from(width - 2 * MARGIN)) / letter) as usize;
     let label = theme::plain(&chart.x.label, most);
-    let below = LABEL + 12 + if label.is_empty() { 0 } else { LABEL + 8 };
+    let below = LABEL + 9 + if label.is_empty() { 0 } else { LABEL + 7 };
     let (area, _) = root.split_vertically(bottom * SCALE);
     let mut context = ChartBuilder::on(&area)
         .margin_top(top * SCALE)

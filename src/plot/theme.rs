@@ -8,7 +8,7 @@ use plotters::style::RGBColor;
 
 /// Light and dark colour of each series: those of Okabe and Ito, which readers tell apart who see few colours,
 /// darker on white and lighter on black where the contrast needs it.
-pub(super) const SERIES: [(u32, u32); 8] = [
+const SERIES: [(u32, u32); 8] = [
     (0x00_66A8, 0x5A_B4F0),
     (0xD0_5300, 0xFF_8A4C),
     (0x00_8A63, 0x2F_C79A),
@@ -18,6 +18,9 @@ pub(super) const SERIES: [(u32, u32); 8] = [
     (0x6B_4FA0, 0xB7_A0F0),
     (0x60_6060, 0xB8_B8B8),
 ];
+
+/// How many colours there are for series; they are told apart also by readers who see few colours.
+pub const COLORS: usize = SERIES.len();
 
 /// Everything else, by class: letter, light, dark.
 const INK: (&str, u32, u32) = ("i", 0x1F_2328, 0xE4_E6EA);

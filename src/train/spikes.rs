@@ -16,6 +16,7 @@
 //! at whatever step, can only be skipped; after as many in a row the training has diverged.
 
 use crate::checkpoint::GradientNorms;
+use crate::data::ensure_countable;
 use crate::error::{Error, Result, ensure};
 
 /// A norm of so many times the mean is a spike.
@@ -73,6 +74,11 @@ pub(super) fn since_evaluation(norms: &mut GradientNorms) -> (Option<f64>, Optio
 
 /// Refuses norms that no run has kept.
 pub(super) fn check(norms: &GradientNorms) -> Result<()> {
+    for (name, count) in
+        [("count", norms.count), ("summed", norms.summed), ("skipped", norms.skipped)]
+    {
+        ensure_countable(name, count)?;
+    }
     for (name, value) in [("mean", norms.mean), ("sum", norms.sum), ("largest", norms.largest)] {
         ensure!(
             value.is_finite() && value >= 0.0,

@@ -167,9 +167,6 @@ impl Trainer {
             ("optimizer_steps", record.optimizer_steps),
             ("evaluations_since_best", record.evaluations_since_best),
             ("loss_count", record.loss_count),
-            ("count", record.gradient_norms.count),
-            ("summed", record.gradient_norms.summed),
-            ("skipped", record.gradient_norms.skipped),
         ] {
             ensure_countable(name, count)?;
         }

@@ -41,6 +41,7 @@ pub(super) fn charts(runs: &[Run]) -> Result<String> {
                 different things.</p>\n<h3>All runs</h3>\n";
     }
     out += "<div class=\"charts\">\n";
+    let mut missing = "";
     for (title, y, note, curves) in [
         ("Learning rate", Axis::new("learning rate").from_zero(), "", &[LEARNING_RATE][..]),
         (
@@ -62,13 +63,13 @@ pub(super) fn charts(runs: &[Run]) -> Result<String> {
             series: series(runs, curves),
         };
         if chart.is_empty() && title == "Norm of the gradient" {
-            out +=
+            missing =
                 "<p class=\"note\">No norms of gradients: only newer versions record them.</p>\n";
         } else {
             out += &figure(&chart, note)?;
         }
     }
-    Ok(out + "</div>\n")
+    Ok(out + "</div>\n" + missing)
 }
 
 fn heading(kind: Kind) -> String {

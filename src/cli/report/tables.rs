@@ -10,6 +10,18 @@ use crate::cli::report::runs::Run;
 use crate::data::CorpusRecord;
 use crate::text::Documents;
 
+/// What [`table`] shows, of a single run as a list of names and values side by side.
+fn facts(runs: &[Run], rows: &[(String, Vec<String>)], marks: bool) -> String {
+    if runs.len() > 1 {
+        return table(runs, rows, marks);
+    }
+    let mut out = String::from("<dl class=\"facts\">\n");
+    for (name, cell) in rows.iter().filter_map(|(name, cells)| Some((name, cells.first()?))) {
+        out += &format!("<div><dt>{}</dt><dd>{}</dd></div>\n", text(name), text(cell));
+    }
+    out + "</dl>\n"
+}
+
 /// A table with a row for each name and a column for each run. Rows whose cells differ are marked.
 fn table(runs: &[Run], rows: &[(String, Vec<String>)], marks: bool) -> String {
     let mut out = String::from("<div class=\"scroll\"><table>\n");
@@ -79,7 +91,7 @@ pub(super) fn summary(runs: &[Run]) -> String {
             false => "that of reading forward".into(),
         }));
     }
-    table(runs, &rows, false)
+    facts(runs, &rows, false)
 }
 
 /// Every setting of the model, the text and the training.
@@ -95,7 +107,7 @@ pub(super) fn settings(runs: &[Run]) -> String {
         .into_iter()
         .map(|name| (name.clone(), all.iter().map(|run| cell(run, name)).collect()))
         .collect();
-    table(runs, &rows, true)
+    facts(runs, &rows, true)
 }
 
 fn settings_of(run: &Run) -> BTreeMap<String, String> {
