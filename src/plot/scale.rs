@@ -40,6 +40,9 @@ impl Scale {
             if high / low < 1.01 {
                 (low, high) = (low / 1.5, high * 1.5);
             }
+            if layout.rounded {
+                (low, high) = (rounded_down(low), 1.0 / rounded_down(1.0 / high));
+            }
             let (ticks, step) = log_ticks(low, high, layout.ticks);
             return Self { low, high, log: true, ticks, step };
         }
@@ -100,6 +103,13 @@ fn nice_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= least * 0.999_999);
     times.unwrap_or(10.0) * power
+}
+
+/// The next lower number that is 1, 2 or 5 times a power of ten.
+fn rounded_down(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let fits = |times: &f64| times * power <= value * 1.000_001;
+    [5.0, 2.0].into_iter().find(fits).unwrap_or(1.0) * power
 }
 
 fn linear_ticks(low: f64, high: f64, step: f64) -> Vec<f64> {
@@ -205,6 +215,7 @@ mod tests {
         );
         assert_eq!(labels(&[60.0, 4000.0], true, false), ["100", "200", "500", "1,000", "2,000"]);
         assert_eq!(labels(&[0.01, 900.0], true, false), ["0.01", "0.1", "1", "10", "100"]);
+        assert_eq!(labels(&[0.15, 3.0], true, true), ["0.1", "0.2", "0.5", "1", "2", "5"]);
         assert_eq!(labels(&[1.3, 1.8], true, false), ["1.3", "1.4", "1.5", "1.6", "1.7", "1.8"]);
     }
 

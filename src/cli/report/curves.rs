@@ -21,26 +21,15 @@ pub(super) fn charts(runs: &[Run]) -> Result<String> {
             out += &format!("<h3>{}</h3>\n", html::text(&heading(kind)));
         }
         out += "<div class=\"charts\">\n";
-        let of_kind = |run: &Run| run.kind() == kind;
-        let what = if kind.is_bidirectional { "Pseudo-likelihood" } else { "Loss" };
-        let y = || Axis::new(format!("nats per {}", kind.unit()));
-        for (over, x, at) in [("steps", Axis::new("steps"), Time::Steps), time_axis(runs)] {
-            let chart = Chart {
-                title: format!("{what} over {over}"),
-                x: x.from_zero(),
-                y: y(),
-                series: loss_series(runs, of_kind, at),
-            };
-            let note = if runs.len() > 1 { "solid: validation, dashed: training" } else { "" };
-            out += &figure(&chart, note)?;
+        out += &losses(runs, kind)?;
+        if kinds.len() > 1 {
+            out += "</div>\n";
         }
-        out += "</div>\n";
     }
     if kinds.len() > 1 {
         out += "<p class=\"note\">Losses of different kinds have charts of their own: they are measures of \
-                different things.</p>\n<h3>All runs</h3>\n";
+                different things.</p>\n<h3>All runs</h3>\n<div class=\"charts\">\n";
     }
-    out += "<div class=\"charts\">\n";
     let mut missing = "";
     for (title, y, note, curves) in [
         ("Learning rate", Axis::new("learning rate").from_zero(), "", &[LEARNING_RATE][..]),
@@ -72,6 +61,24 @@ pub(super) fn charts(runs: &[Run]) -> Result<String> {
     Ok(out + "</div>\n" + missing)
 }
 
+/// The charts of the losses of one kind.
+fn losses(runs: &[Run], kind: Kind) -> Result<String> {
+    let what = if kind.is_bidirectional { "Pseudo-likelihood" } else { "Loss" };
+    let note = if runs.len() > 1 { "solid: validation, dashed: training" } else { "" };
+    let (unit, seconds) = time_unit(runs);
+    let mut out = String::new();
+    for (title, x, at, part) in [
+        (format!("{what} over steps"), Axis::new("steps").from_zero(), Time::Steps, 0.0),
+        (format!("{what}, the last three quarters"), Axis::new("steps"), Time::Steps, 0.25),
+        (format!("{what} over time"), Axis::new(unit).from_zero(), Time::Seconds(seconds), 0.0),
+    ] {
+        let y = Axis::new(format!("nats per {}", kind.unit()));
+        let chart = Chart { title, x, y, series: loss_series(runs, kind, at, part) };
+        out += &figure(&chart, note)?;
+    }
+    Ok(out)
+}
+
 fn heading(kind: Kind) -> String {
     let what = if kind.is_bidirectional {
         "Bidirectional runs: pseudo-likelihood, given both sides"
@@ -88,25 +95,25 @@ enum Time {
     Seconds(f64),
 }
 
-/// The axis of time in the unit that suits the longest run.
-fn time_axis(runs: &[Run]) -> (&'static str, Axis, Time) {
-    let longest = runs.iter().filter_map(Run::seconds).fold(0.0, f64::max);
-    let (unit, seconds) = match longest {
+/// The unit of time that suits the longest run, and its seconds.
+fn time_unit(runs: &[Run]) -> (&'static str, f64) {
+    match runs.iter().filter_map(Run::seconds).fold(0.0, f64::max) {
         ..300.0 => ("seconds", 1.0),
         ..18_000.0 => ("minutes", 60.0),
         _ => ("hours", 3600.0),
-    };
-    ("time", Axis::new(unit), Time::Seconds(seconds))
+    }
 }
 
-fn loss_series(runs: &[Run], wanted: impl Fn(&Run) -> bool, at: Time) -> Vec<Series> {
+/// The losses of the runs of one kind, from this part of each run on.
+fn loss_series(runs: &[Run], kind: Kind, at: Time, part: f64) -> Vec<Series> {
     let x = |metrics: &Metrics| match at {
         Time::Steps => metrics.step as f64,
         Time::Seconds(unit) => metrics.elapsed_seconds / unit,
     };
     let mut all = Vec::new();
-    for (color, run) in runs.iter().enumerate().filter(|(_, run)| wanted(run)) {
-        let metrics = run.metrics().iter();
+    for (color, run) in runs.iter().enumerate().filter(|(_, run)| run.kind() == kind) {
+        let first = part * run.steps() as f64;
+        let metrics = run.metrics().iter().filter(|m| m.step as f64 >= first);
         let validation: Vec<_> =
             metrics.clone().filter_map(|m| Some((x(m), m.val_loss?))).collect();
         let training = metrics.map(|m| (x(m), m.train_loss)).collect();
