@@ -133,27 +133,3 @@ fn a_legend_of_many_and_long_names_leaves_room_for_the_curves() {
     }
     assert!(chart(Vec::new()).to_svg_sized((100, 400)).is_err());
 }
-
-/// For a look at it: `CHARGRU_CHART=chart.svg cargo test --release --lib a_chart_to_look_at`.
-#[test]
-#[ignore = "writes a file"]
-fn a_chart_to_look_at() {
-    let Some(path) = std::env::var_os("CHARGRU_CHART") else { return };
-    let curve = |end: f64, wave: f64| {
-        let y = |i: f64| end + 2.0 / (1.0 + i / 5.0) + 0.02 * (i * wave).sin();
-        (1..=60).map(|i| (f64::from(i) * 60.0, y(f64::from(i)))).collect()
-    };
-    let mut chart = chart(Vec::new());
-    for (number, name) in
-        ["gru", "lstm", "rnn", "mingru", "five", "six", "seven", "eight"].into_iter().enumerate()
-    {
-        let end = 1.1 + number as f64 * 0.1;
-        chart.series.push(
-            Series::new(format!("{name}, validation"), curve(end + 0.05, 3.0)).colored(number),
-        );
-        chart.series.push(
-            Series::new(format!("{name}, training"), curve(end, 5.0)).dashed().colored(number),
-        );
-    }
-    std::fs::write(path, chart.to_svg().unwrap()).unwrap();
-}

@@ -3,8 +3,9 @@
 //! square for a thousand steps.
 //!
 //! A norm is a spike if it is more than [`TIMES`] the running mean of the norms of steps that were taken. The
-//! rule waits until the warm-up is over and the mean has [`LEAST_NORMS`] norms: early norms fall quickly. Norms
-//! of ordinary trainings stay below three times their mean.
+//! rule waits until the warm-up is over and the mean has [`LEAST_NORMS`] norms: early norms fall quickly. Later
+//! ones were at most 3.3 times the mean between two evaluations in short trainings of every cell, with batches
+//! down to 1, with learning rates up to 0.1, with and without clipping.
 //!
 //! A skipped step still counts as a step: its window is over, the schedule goes on, its loss is in the mean. The
 //! state that the next window would begin with becomes zero: a state that has grown out of all proportion (the

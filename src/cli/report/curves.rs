@@ -69,7 +69,7 @@ fn losses(runs: &[Run], kind: Kind) -> Result<String> {
     let mut out = String::new();
     for (title, x, at, part) in [
         (format!("{what} over steps"), Axis::new("steps").from_zero(), Time::Steps, 0.0),
-        (format!("{what}, the last three quarters"), Axis::new("steps"), Time::Steps, 0.25),
+        (format!("{what}, late steps"), Axis::new("steps"), Time::Steps, 0.25),
         (format!("{what} over time"), Axis::new(unit).from_zero(), Time::Seconds(seconds), 0.0),
     ] {
         let y = Axis::new(format!("nats per {}", kind.unit()));

@@ -24,7 +24,8 @@ pub(super) fn page(runs: &[Run]) -> Result<String> {
     body += &section("What the losses say", &in_words(runs));
     body += &section("Curves", &curves::charts(runs)?);
     body += &section("Samples along the way", &samples(runs));
-    body += &section("Settings", &tables::settings(runs));
+    let not_given = "<p class=\"note\">— was not given: the program chose, or went without.</p>\n";
+    body += &section("Settings", &(tables::settings(runs) + not_given));
     body += &section("Text and split", &tables::split(runs));
     body += &section("Parameters", &tables::parameters(runs));
     let parts = [

@@ -179,9 +179,12 @@ pub(super) fn split(runs: &[Run]) -> String {
     table(runs, &rows, true)
 }
 
+/// Name and shape of each tensor.
+type Parameters = Vec<(String, Vec<usize>)>;
+
 /// The tensors of each model; runs of one shape share a table.
 pub(super) fn parameters(runs: &[Run]) -> String {
-    let mut shapes: Vec<(Vec<(String, Vec<usize>)>, Vec<&str>)> = Vec::new();
+    let mut shapes: Vec<(Parameters, Vec<&str>)> = Vec::new();
     for run in runs {
         let parameters = run.record.config.model.parameters();
         match shapes.iter_mut().find(|(known, _)| *known == parameters) {
