@@ -119,15 +119,15 @@ fn a_pseudo_likelihood_is_not_drawn_beside_a_loss() {
 #[test]
 fn nothing_in_a_text_is_markup() {
     let dir = TestDir::new();
-    dir.file("<b>&amp.txt", "<i>&amp;</i> <script>\u{1b}[31m\n".repeat(60));
-    dir.train_tiny("run", &["--corpus", "<b>&amp.txt", "--eval-every", "10"]);
+    dir.file("a&amp;'b.txt", "<i>&amp;</i> <script>\u{1b}[31m\n".repeat(60));
+    dir.train_tiny("run", &["--corpus", "a&amp;'b.txt", "--eval-every", "10"]);
     let kept = samples(&dir, "run");
     assert!(kept.iter().any(|sample| sample["text"].as_str().expect("text").contains('<')));
     let page = report(&dir, &["run"]);
-    for raw in ["<script", "<i>", "\u{1b}", "<b>&"] {
+    for raw in ["<script", "<i>", "\u{1b}", "a&amp;'b"] {
         assert!(!page.contains(raw), "{raw:?}");
     }
-    assert!(page.contains("&lt;b&gt;&amp;amp"), "the name of the text");
+    assert!(page.contains("a&amp;amp;&#39;b"), "the name of the text");
 }
 
 /// The demos have neither samples nor norms.
@@ -229,4 +229,27 @@ fn samples_are_kept_along_the_way_and_go_with_the_run() {
     dir.train_tiny("timed", &["--steps", "100000", "--time-limit", "1s", "--eval-every", "5"]);
     let kept = steps("timed");
     assert!((2..=7).contains(&kept.len()) && kept[0] == 5, "{kept:?}");
+}
+
+/// The mean that a run goes on with is made so small that every gradient is far above it.
+#[test]
+fn skipped_steps_are_counted_by_the_log_the_metrics_and_the_report() {
+    let dir = TestDir::new();
+    let run = dir.train_tiny("run", &["--steps", "20", "--eval-every", "10"]);
+    assert!(run.code == Some(0) && !run.stderr.contains("changed no weight"), "{run:?}");
+    let path = dir.path("run/last/training.json");
+    let mut state = json(&fs::read_to_string(&path).expect("training.json"));
+    assert_eq!(state["gradient_norms"]["count"], 20);
+    state["gradient_norms"]["mean"] = 1e-9.into();
+    state["gradient_norms"]["count"] = 200.into();
+    fs::write(&path, state.to_string()).expect("written");
+    let run = dir.run(&["train", "--resume", "run", "--steps", "60"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    // A line for the first four and the eighth of ten.
+    assert_eq!(run.stderr.matches("skipped: the gradient's norm is").count(), 5, "{run:?}");
+    assert!(run.stderr.contains("10 steps changed no weight, because the gradient"), "{run:?}");
+    let metrics = fs::read_to_string(dir.path("run/metrics.jsonl")).expect("metrics");
+    let skipped = |line: &str| json(line)["skipped_steps"].as_u64().expect("a count");
+    assert_eq!(metrics.lines().map(skipped).collect::<Vec<_>>(), [0, 0, 10, 10, 10, 10]);
+    assert!(report(&dir, &["run"]).contains("10 steps changed no weight"));
 }

@@ -23,5 +23,4 @@ pub use draw::SIZE;
 pub use theme::COLORS;
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
