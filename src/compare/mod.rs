@@ -6,10 +6,10 @@
 //! | `plan` | what is compared, and under which budget |
 //! | `sizes` | the hidden size that gives a network so many parameters |
 //! | `comparison` | the networks trained in turns |
-//! | `folder` | where a comparison is saved; how one goes on |
+//! | `folder`, `resume` | where a comparison is saved · one that goes on |
 //! | `results` | the figures |
 //! | `reach` | losses worth a column, and when a curve reached them |
-//! | `conclusion` | what the figures say of GRU and LSTM |
+//! | `conclusion` | what the figures say, of GRU and LSTM above all |
 //! | `chart` | the curves as SVG |
 
 #[cfg(feature = "cli")]
@@ -20,10 +20,12 @@ mod folder;
 mod plan;
 mod reach;
 mod results;
+mod resume;
 mod sizes;
 
 pub use comparison::{Comparison, Update, What};
-pub use folder::{SavedComparison, check_folder};
+pub use folder::check_folder;
 pub use plan::Plan;
 pub use results::{CellResult, Machine, Point, Reached, Results, State};
+pub use resume::SavedComparison;
 pub use sizes::hidden_for;
