@@ -33,6 +33,9 @@ struct Args {
     hidden: usize,
     #[arg(long, default_value_t = 2)]
     layers: usize,
+    /// Of a residual network
+    #[arg(long)]
+    residual: bool,
     #[arg(long, default_value_t = 64)]
     batch: usize,
     #[arg(long, default_value_t = 128)]
@@ -56,9 +59,14 @@ enum Work {
 }
 
 impl Args {
+    fn model(&self) -> ModelConfig {
+        ModelConfig { residual: self.residual, ..model(self.cell, self.hidden, self.layers) }
+    }
+
     fn shape(&self) -> String {
         format!(
-            "{} H={} L={} B={} T={} {:?} threads={}",
+            "{}{} H={} L={} B={} T={} {:?} threads={}",
+            if self.residual { "residual " } else { "" },
             self.cell,
             self.hidden,
             self.layers,
@@ -116,7 +124,7 @@ fn report(
 
 fn train(args: &Args) -> Result<()> {
     args.precision.ensure_supported()?;
-    let config = model(args.cell, args.hidden, args.layers);
+    let config = args.model();
     let mut step = TrainStep::new(&config, args.batch, args.precision)?;
     report(args, "chargru train", |ids, targets| step.run(ids, targets))
 }
@@ -124,7 +132,7 @@ fn train(args: &Args) -> Result<()> {
 /// Steps of a bidirectional network, each after two steps of a network of one direction.
 fn both_directions(args: &Args) -> Result<()> {
     args.precision.ensure_supported()?;
-    let one_way = model(args.cell, args.hidden, args.layers);
+    let one_way = args.model();
     let both_ways = ModelConfig { bidirectional: true, ..one_way.clone() };
     let mut one = TrainStep::new(&one_way, args.batch, args.precision)?;
     let mut both = TrainStep::new(&both_ways, args.batch, args.precision)?;
@@ -162,7 +170,7 @@ fn both_directions(args: &Args) -> Result<()> {
 
 /// The time that the products of a step take at the speed of the kernel in cache.
 fn floor(args: &Args) -> Result<()> {
-    let config = model(args.cell, args.hidden, args.layers);
+    let config = args.model();
     let mut multiplied = 0;
     for (name, shape) in config.parameters() {
         // A product counts forward, for the gradient of its input, and for that of its weight. The
@@ -232,7 +240,7 @@ fn candle_nn(args: &Args) -> Result<()> {
 
 /// 400 characters at temperature 0.8; the best of five passes.
 fn sample(args: &Args) -> Result<()> {
-    let writer = Writer::new(&model(args.cell, args.hidden, args.layers))?;
+    let writer = Writer::new(&args.model())?;
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let text = writer.begin()?;
@@ -241,7 +249,8 @@ fn sample(args: &Args) -> Result<()> {
         best = best.min(start.elapsed().as_secs_f64() / Writer::LENGTH as f64);
     }
     println!(
-        "chargru sample {} H={} L={} threads={} {:.0} char/s",
+        "chargru sample {}{} H={} L={} threads={} {:.0} char/s",
+        if args.residual { "residual " } else { "" },
         args.cell,
         args.hidden,
         args.layers,
