@@ -5,6 +5,7 @@
 //!     cargo run --release --example peer -- candle-nn (the same, by candle_nn::GRU and candle's AdamW)
 //!     cargo run --release --example peer -- floor (what the arithmetic of `train` takes at least)
 //!     cargo run --release --example peer -- both-directions (a bidirectional step against two others)
+//!     cargo run --release --example peer -- residual (a step of a residual network against a plain one)
 //!     cargo run --release --example peer -- cores (what `train` would take on up to 16 threads)
 //!     cargo run --release --example peer -- sample --hidden 512 --layers 2 --threads 1
 
@@ -52,6 +53,7 @@ struct Args {
 enum Work {
     Train,
     BothDirections,
+    Residual,
     CandleNn,
     Sample,
     Floor,
@@ -88,6 +90,7 @@ fn main() -> Result<()> {
     with_threads(args.threads, || match args.work {
         Work::Train => train(&args),
         Work::BothDirections => both_directions(&args),
+        Work::Residual => residual(&args),
         Work::CandleNn => candle_nn(&args),
         Work::Sample => sample(&args),
         Work::Floor => floor(&args),
@@ -131,41 +134,58 @@ fn train(args: &Args) -> Result<()> {
 
 /// Steps of a bidirectional network, each after two steps of a network of one direction.
 fn both_directions(args: &Args) -> Result<()> {
-    args.precision.ensure_supported()?;
     let one_way = args.model();
     let both_ways = ModelConfig { bidirectional: true, ..one_way.clone() };
-    let mut one = TrainStep::new(&one_way, args.batch, args.precision)?;
-    let mut both = TrainStep::new(&both_ways, args.batch, args.precision)?;
+    let [two, both, ratio] = paired(args, (&one_way, 2), &both_ways)?;
+    println!(
+        "both directions {} two steps {two:.1} ms, one bidirectional {both:.1} ms, speed ratio {ratio:.3}",
+        args.shape(),
+    );
+    Ok(())
+}
+
+/// Steps of a residual network, each after a step of a plain one.
+fn residual(args: &Args) -> Result<()> {
+    let plain = ModelConfig { residual: false, ..args.model() };
+    let residual = ModelConfig { residual: true, ..plain.clone() };
+    let [plain, residual, ratio] = paired(args, (&plain, 1), &residual)?;
+    println!(
+        "residual {} a plain step {plain:.1} ms, a residual one {residual:.1} ms, speed ratio {ratio:.3}",
+        args.shape(),
+    );
+    Ok(())
+}
+
+/// Some steps of one network, then one of another, again and again: the milliseconds of both, and the first
+/// time divided by the second; medians.
+fn paired(
+    args: &Args,
+    (first, times): (&ModelConfig, usize),
+    second: &ModelConfig,
+) -> Result<[f64; 3]> {
+    args.precision.ensure_supported()?;
+    let mut first = TrainStep::new(first, args.batch, args.precision)?;
+    let mut second = TrainStep::new(second, args.batch, args.precision)?;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut ratios = Vec::new();
-    let mut seconds = [Vec::new(), Vec::new()];
+    let mut measured = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..args.steps {
         let ids = random_ids(args.seq_len, args.batch, &mut rng)?;
         let targets = random_ids(args.seq_len, args.batch, &mut rng)?;
         let start = Instant::now();
-        one.run(&ids, &targets)?;
-        one.run(&ids, &targets)?;
-        let two = start.elapsed().as_secs_f64();
-        both.run(&ids, &targets)?;
-        let both = start.elapsed().as_secs_f64() - two;
-        ratios.push(two / both);
-        seconds[0].push(two);
-        seconds[1].push(both);
+        for _ in 0..times {
+            first.run(&ids, &targets)?;
+        }
+        let one = start.elapsed().as_secs_f64();
+        second.run(&ids, &targets)?;
+        let other = start.elapsed().as_secs_f64() - one;
+        let values = [one * 1e3, other * 1e3, one / other];
+        measured.iter_mut().zip(values).for_each(|(all, value)| all.push(value));
     }
-    let median = |mut values: Vec<f64>| {
+    Ok(measured.map(|mut values| {
         let mut counted = values.split_off(3);
         counted.sort_by(f64::total_cmp);
         counted[counted.len() / 2]
-    };
-    let [two, both] = seconds.map(median);
-    println!(
-        "both directions {} two steps {:.1} ms, one bidirectional {:.1} ms, speed ratio {:.3}",
-        args.shape(),
-        two * 1e3,
-        both * 1e3,
-        median(ratios)
-    );
-    Ok(())
+    }))
 }
 
 /// The time that the products of a step take at the speed of the kernel in cache.
