@@ -5,6 +5,7 @@
 //!     cargo run --release --example peer -- candle-nn (the same, by candle_nn::GRU and candle's AdamW)
 //!     cargo run --release --example peer -- floor (what the arithmetic of `train` takes at least)
 //!     cargo run --release --example peer -- both-directions (a bidirectional step against two others)
+//!     cargo run --release --example peer -- residual (a step of a residual network against a plain one)
 //!     cargo run --release --example peer -- cores (what `train` would take on up to 16 threads)
 //!     cargo run --release --example peer -- sample --hidden 512 --layers 2 --threads 1
 
@@ -33,6 +34,9 @@ struct Args {
     hidden: usize,
     #[arg(long, default_value_t = 2)]
     layers: usize,
+    /// Of a residual network
+    #[arg(long)]
+    residual: bool,
     #[arg(long, default_value_t = 64)]
     batch: usize,
     #[arg(long, default_value_t = 128)]
@@ -49,6 +53,7 @@ struct Args {
 enum Work {
     Train,
     BothDirections,
+    Residual,
     CandleNn,
     Sample,
     Floor,
@@ -56,9 +61,14 @@ enum Work {
 }
 
 impl Args {
+    fn model(&self) -> ModelConfig {
+        ModelConfig { residual: self.residual, ..model(self.cell, self.hidden, self.layers) }
+    }
+
     fn shape(&self) -> String {
         format!(
-            "{} H={} L={} B={} T={} {:?} threads={}",
+            "{}{} H={} L={} B={} T={} {:?} threads={}",
+            if self.residual { "residual " } else { "" },
             self.cell,
             self.hidden,
             self.layers,
@@ -80,6 +90,7 @@ fn main() -> Result<()> {
     with_threads(args.threads, || match args.work {
         Work::Train => train(&args),
         Work::BothDirections => both_directions(&args),
+        Work::Residual => residual(&args),
         Work::CandleNn => candle_nn(&args),
         Work::Sample => sample(&args),
         Work::Floor => floor(&args),
@@ -116,53 +127,70 @@ fn report(
 
 fn train(args: &Args) -> Result<()> {
     args.precision.ensure_supported()?;
-    let config = model(args.cell, args.hidden, args.layers);
+    let config = args.model();
     let mut step = TrainStep::new(&config, args.batch, args.precision)?;
     report(args, "chargru train", |ids, targets| step.run(ids, targets))
 }
 
 /// Steps of a bidirectional network, each after two steps of a network of one direction.
 fn both_directions(args: &Args) -> Result<()> {
-    args.precision.ensure_supported()?;
-    let one_way = model(args.cell, args.hidden, args.layers);
+    let one_way = args.model();
     let both_ways = ModelConfig { bidirectional: true, ..one_way.clone() };
-    let mut one = TrainStep::new(&one_way, args.batch, args.precision)?;
-    let mut both = TrainStep::new(&both_ways, args.batch, args.precision)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut ratios = Vec::new();
-    let mut seconds = [Vec::new(), Vec::new()];
-    for _ in 0..args.steps {
-        let ids = random_ids(args.seq_len, args.batch, &mut rng)?;
-        let targets = random_ids(args.seq_len, args.batch, &mut rng)?;
-        let start = Instant::now();
-        one.run(&ids, &targets)?;
-        one.run(&ids, &targets)?;
-        let two = start.elapsed().as_secs_f64();
-        both.run(&ids, &targets)?;
-        let both = start.elapsed().as_secs_f64() - two;
-        ratios.push(two / both);
-        seconds[0].push(two);
-        seconds[1].push(both);
-    }
-    let median = |mut values: Vec<f64>| {
-        let mut counted = values.split_off(3);
-        counted.sort_by(f64::total_cmp);
-        counted[counted.len() / 2]
-    };
-    let [two, both] = seconds.map(median);
+    let [two, both, ratio] = paired(args, (&one_way, 2), &both_ways)?;
     println!(
-        "both directions {} two steps {:.1} ms, one bidirectional {:.1} ms, speed ratio {:.3}",
+        "both directions {} two steps {two:.1} ms, one bidirectional {both:.1} ms, speed ratio {ratio:.3}",
         args.shape(),
-        two * 1e3,
-        both * 1e3,
-        median(ratios)
     );
     Ok(())
 }
 
+/// Steps of a residual network, each after a step of a plain one.
+fn residual(args: &Args) -> Result<()> {
+    let plain = ModelConfig { residual: false, ..args.model() };
+    let residual = ModelConfig { residual: true, ..plain.clone() };
+    let [plain, residual, ratio] = paired(args, (&plain, 1), &residual)?;
+    println!(
+        "residual {} a plain step {plain:.1} ms, a residual one {residual:.1} ms, speed ratio {ratio:.3}",
+        args.shape(),
+    );
+    Ok(())
+}
+
+/// Some steps of one network, then one of another, again and again: the milliseconds of both, and the first
+/// time divided by the second; medians.
+fn paired(
+    args: &Args,
+    (first, times): (&ModelConfig, usize),
+    second: &ModelConfig,
+) -> Result<[f64; 3]> {
+    args.precision.ensure_supported()?;
+    let mut first = TrainStep::new(first, args.batch, args.precision)?;
+    let mut second = TrainStep::new(second, args.batch, args.precision)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut measured = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..args.steps {
+        let ids = random_ids(args.seq_len, args.batch, &mut rng)?;
+        let targets = random_ids(args.seq_len, args.batch, &mut rng)?;
+        let start = Instant::now();
+        for _ in 0..times {
+            first.run(&ids, &targets)?;
+        }
+        let one = start.elapsed().as_secs_f64();
+        second.run(&ids, &targets)?;
+        let other = start.elapsed().as_secs_f64() - one;
+        let values = [one * 1e3, other * 1e3, one / other];
+        measured.iter_mut().zip(values).for_each(|(all, value)| all.push(value));
+    }
+    Ok(measured.map(|mut values| {
+        let mut counted = values.split_off(3);
+        counted.sort_by(f64::total_cmp);
+        counted[counted.len() / 2]
+    }))
+}
+
 /// The time that the products of a step take at the speed of the kernel in cache.
 fn floor(args: &Args) -> Result<()> {
-    let config = model(args.cell, args.hidden, args.layers);
+    let config = args.model();
     let mut multiplied = 0;
     for (name, shape) in config.parameters() {
         // A product counts forward, for the gradient of its input, and for that of its weight. The
@@ -232,7 +260,7 @@ fn candle_nn(args: &Args) -> Result<()> {
 
 /// 400 characters at temperature 0.8; the best of five passes.
 fn sample(args: &Args) -> Result<()> {
-    let writer = Writer::new(&model(args.cell, args.hidden, args.layers))?;
+    let writer = Writer::new(&args.model())?;
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let text = writer.begin()?;
@@ -241,7 +269,8 @@ fn sample(args: &Args) -> Result<()> {
         best = best.min(start.elapsed().as_secs_f64() / Writer::LENGTH as f64);
     }
     println!(
-        "chargru sample {} H={} L={} threads={} {:.0} char/s",
+        "chargru sample {}{} H={} L={} threads={} {:.0} char/s",
+        if args.residual { "residual " } else { "" },
         args.cell,
         args.hidden,
         args.layers,

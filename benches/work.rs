@@ -32,6 +32,7 @@ pub fn model(cell: Cell, hidden: usize, layers: usize) -> ModelConfig {
         dropout: 0.0,
         tie_weights: false,
         bidirectional: false,
+        residual: false,
     }
 }
 

@@ -37,6 +37,7 @@ fn config(cell: Cell, layers: usize, [vocab, embedding, hidden]: [usize; 3]) -> 
         dropout: 0.0,
         tie_weights: false,
         bidirectional: true,
+        residual: false,
     }
 }
 

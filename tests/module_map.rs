@@ -65,12 +65,13 @@ const FUSED: &[(&str, &[&str])] = &[
     ("mask", &["parallel"]),
     ("gemm", &["simd", "parallel"]),
     ("optimizer", &["tensors", "parallel"]),
+    ("norm", &["gemm", "simd", "parallel"]),
     ("workspace", &["gemm", "simd"]),
     ("rnn", &["workspace", "gemm", "simd", "tensors", "parallel"]),
     ("readout", &["workspace", "gemm", "simd", "tensors", "parallel"]),
-    ("autograd", &["rnn", "readout", "workspace", "simd", "tensors"]),
-    ("window", &["rnn", "readout", "workspace", "mask", "gemm", "simd", "tensors"]),
-    ("inference", &["rnn", "gemm", "simd", "tensors"]),
+    ("autograd", &["rnn", "readout", "norm", "workspace", "simd", "tensors"]),
+    ("window", &["rnn", "readout", "norm", "workspace", "mask", "gemm", "simd", "tensors"]),
+    ("inference", &["rnn", "norm", "gemm", "simd", "tensors"]),
 ];
 
 fn source() -> PathBuf {

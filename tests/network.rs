@@ -47,6 +47,7 @@ impl Fixture {
             dropout: 0.0,
             tie_weights: false,
             bidirectional: false,
+            residual: false,
         };
         let weights = VarMap::new();
         for (name, shape) in config.parameters() {
@@ -131,6 +132,7 @@ fn fresh(cell: Cell, by: By, tie_weights: bool) -> (VarMap, Network) {
         dropout: 0.0,
         tie_weights,
         bidirectional: false,
+        residual: false,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let weights = init(&config, &mut rng, &Device::Cpu).unwrap();

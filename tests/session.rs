@@ -19,6 +19,7 @@ pub fn network(cell: Cell, vocab: usize, seed: u64) -> Network {
         dropout: 0.0,
         tie_weights: false,
         bidirectional: false,
+        residual: false,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let weights = init(&config, &mut rng, &Device::Cpu).expect("weights");

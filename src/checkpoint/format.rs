@@ -80,8 +80,9 @@ impl Config {
     pub(super) fn fingerprint(&self, tokenizer: &[u8]) -> String {
         let Self { model, corpus, progress, .. } = self;
         let bidirectional = if model.bidirectional { " bidirectional" } else { "" };
+        let residual = if model.residual { " residual" } else { "" };
         let text = format!(
-            "{} {} {} {} {} {} {} {} {} {}{bidirectional}",
+            "{} {} {} {} {} {} {} {} {} {}{bidirectional}{residual}",
             model.cell,
             model.vocab,
             model.embedding,

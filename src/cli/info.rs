@@ -60,7 +60,7 @@ fn as_text(checkpoint: &Checkpoint) -> String {
     line(
         "model",
         format!(
-            "{}{}, {} layers of {}{}, embedding {}, vocabulary {} {}{}",
+            "{}{}, {} layers of {}{}, embedding {}, vocabulary {} {}{}{}",
             if model.bidirectional { "bidirectional " } else { "" },
             model.cell,
             model.layers,
@@ -69,7 +69,8 @@ fn as_text(checkpoint: &Checkpoint) -> String {
             model.embedding,
             model.vocab,
             corpus.units,
-            if model.tie_weights { ", tied weights" } else { "" }
+            if model.tie_weights { ", tied weights" } else { "" },
+            if model.residual { ", residual" } else { "" }
         ),
     );
     line("corpus", {

@@ -60,6 +60,9 @@ pub(crate) struct Settings {
     /// Read from both sides: for `fill` and `proofread`; the half that reads forward serves `sample`
     #[arg(long, help_heading = MODEL)]
     pub bidirectional: bool,
+    /// Normalise what a layer gives and add what it read
+    #[arg(long, help_heading = MODEL)]
+    pub residual: bool,
 
     /// Streams of text trained side by side (B) [default: by the text]
     #[arg(long, help_heading = TRAINING, value_name = "B")]
@@ -236,6 +239,7 @@ impl Settings {
                 dropout: self.dropout.unwrap_or(choice.dropout),
                 tie_weights: self.tie_weights,
                 bidirectional: self.bidirectional,
+                residual: self.residual,
                 ..ModelConfig::default()
             },
             data,

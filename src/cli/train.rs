@@ -149,6 +149,7 @@ fn refuse_other_shape(job: &Job, given: &BTreeSet<String>, checkpoint: &Checkpoi
         ("layers", asked.layers != has.layers),
         ("tie_weights", asked.tie_weights != has.tie_weights),
         ("bidirectional", asked.bidirectional != has.bidirectional),
+        ("residual", asked.residual != has.residual),
         ("units", job.data.vocabulary.units != units),
     ] {
         if differs && given.contains(id) {
@@ -177,8 +178,9 @@ fn describe(trainer: &Trainer) {
         grouped(data.validation_ids as u64),
     );
     log!(
-        "model   {}{}, {} layers of {}, {} parameters",
+        "model   {}{}{}, {} layers of {}, {} parameters",
         if model.bidirectional { "bidirectional " } else { "" },
+        if model.residual { "residual " } else { "" },
         model.cell,
         model.layers,
         model.hidden,

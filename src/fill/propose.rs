@@ -31,8 +31,11 @@ pub(super) fn beam(
     let mut session = half.session(1)?;
     session.set_state(entering)?;
     let mut logits = session.step(&[last])?.to_vec();
-    let mut levels =
-        vec![Level { ids: vec![Vec::new()], likely: vec![0.0], hidden: top(&session.state()?)? }];
+    let mut levels = vec![Level {
+        ids: vec![Vec::new()],
+        likely: vec![0.0],
+        hidden: half.output(&session.state()?)?,
+    }];
     for step in 0..slots.len() {
         let before = &levels[step];
         let at = |step: usize| match side {
@@ -76,7 +79,7 @@ pub(super) fn beam(
         }
         session.select(&rows)?;
         logits = session.step(&read)?.to_vec();
-        levels.push(Level { ids: all, likely, hidden: top(&session.state()?)? });
+        levels.push(Level { ids: all, likely, hidden: half.output(&session.state()?)? });
     }
     Ok(levels)
 }
@@ -138,10 +141,6 @@ fn keep(found: &mut Vec<(f32, usize, u32)>, count: usize) {
         found.truncate(count);
     }
     found.sort_unstable_by(order);
-}
-
-fn top(state: &State) -> Result<Tensor> {
-    Ok(state.layers[state.layers.len() - 1].get(0)?)
 }
 
 /// The log-softmax of the rows of `logits` `[.., V]`, one after another.

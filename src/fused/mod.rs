@@ -10,11 +10,12 @@
 //!
 //! | room | what it owns | may import |
 //! |---|---|---|
-//! | `inference` | one time step at a time, without gradients | rnn, gemm, simd, tensors |
-//! | `window` | loss and gradients of a network over a window, without candle's graph | rnn, readout, workspace, mask, gemm, simd, tensors |
-//! | `autograd` | a layer, and the readout, as candle ops | rnn, readout, workspace, simd, tensors |
+//! | `inference` | one time step at a time, without gradients | rnn, norm, gemm, simd, tensors |
+//! | `window` | loss and gradients of a network over a window, without candle's graph | rnn, readout, norm, workspace, mask, gemm, simd, tensors |
+//! | `autograd` | a layer, its normalisation, and the readout, as candle ops | rnn, readout, norm, workspace, simd, tensors |
 //! | `readout` | logits, softmax and cross-entropy, on slices | workspace, gemm, simd, tensors, parallel |
 //! | `rnn` | one recurrent layer over a window, on slices; its cells | workspace, gemm, simd, tensors, parallel |
+//! | `norm` | layer normalisation and the residual connection, on slices | gemm, simd, parallel |
 //! | `workspace` | buffers that are kept from pass to pass | gemm, simd |
 //! | `optimizer` | AdamW and the norm of a gradient | tensors, parallel |
 //! | `gemm` | matrix products and sums on slices | simd, parallel |
@@ -27,6 +28,7 @@ mod autograd;
 mod gemm;
 mod inference;
 mod mask;
+mod norm;
 mod optimizer;
 pub(crate) mod parallel;
 mod readout;
@@ -38,6 +40,7 @@ mod tests;
 mod window;
 mod workspace;
 
+pub use autograd::norm::layer_norm;
 pub use autograd::readout::readout_loss;
 pub use autograd::sequence::{Input, RecurrentLayer};
 pub use gemm::speed::product_speed;

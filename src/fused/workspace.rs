@@ -34,10 +34,10 @@ pub(crate) struct Buffers {
     pub recurrent_weights: [Panels; 2],
     /// One operand of a weight gradient, in panels.
     pub packed: Buffer,
-    /// `[T, B, H]`, of a window that is run as a whole: the hidden sequence, the same after dropout,
-    /// and the gradient of what the layer or readout read (`[V, I]` or `[T, B, I]`).
+    /// `[T, B, H]`, of a window that is run as a whole: the hidden sequence, what the layer gives of it
+    /// (normalised, after dropout), and the gradient of what the layer or readout read (`[V, I]` or `[T, B, I]`).
     pub hidden: Buffer,
-    pub dropped: Buffer,
+    pub output: Buffer,
     pub grad_source: Buffer,
     /// `dL/dc_T` from the op that gave c out.
     pub grad_cell: Option<Tensor>,

@@ -28,6 +28,11 @@ pub struct ModelConfig {
     /// sides. (Older programs refuse a configuration that has this field.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bidirectional: bool,
+    /// What a layer gives is its hidden vector normalised, with a gain for each value, plus what the layer
+    /// read (but for the lowest, which reads the embedding). (Older programs refuse a configuration that has
+    /// this field.)
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub residual: bool,
 }
 
 /// Name and shape of each tensor of one layer.
@@ -60,6 +65,7 @@ impl Default for ModelConfig {
             dropout: 0.25,
             tie_weights: false,
             bidirectional: false,
+            residual: false,
         }
     }
 }
@@ -149,6 +155,7 @@ impl ModelConfig {
         for &direction in self.directions() {
             let layers = (0..self.layers).map(|layer| self.layer_shapes(layer, direction));
             all.extend(layers.flat_map(LayerShapes::into_iter));
+            all.extend(self.norms(direction));
         }
         all.sort();
         all
@@ -173,13 +180,32 @@ impl ModelConfig {
         }
     }
 
+    /// Name and shape of the gain of each layer of a residual network, from the lowest; none of another.
+    pub(crate) fn norms(&self, direction: Direction) -> Vec<(String, Vec<usize>)> {
+        let room = match direction {
+            Direction::Forward => NORM,
+            Direction::Reverse => REVERSE_NORM,
+        };
+        let layers = if self.residual { self.layers } else { 0 };
+        (0..layers).map(|layer| (format!("{room}{layer}.weight"), vec![self.hidden])).collect()
+    }
+
     /// Count of trained numbers.
     pub fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 }
 
+/// How the names of the gains begin.
+const NORM: &str = "norm.";
+const REVERSE_NORM: &str = "norm_reverse.";
+
 pub(crate) const EMBEDDING: &str = "embedding.weight";
+/// Whether a parameter is the gain of a layer's normalisation.
+pub(crate) fn is_norm(name: &str) -> bool {
+    name.starts_with(NORM) || name.starts_with(REVERSE_NORM)
+}
+
 /// Of the network, or of both sides of a bidirectional one; then those of its halves alone.
 pub(crate) const READOUT: &str = "readout";
 pub(crate) const FORWARD_READOUT: &str = "forward_readout";

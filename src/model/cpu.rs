@@ -79,6 +79,7 @@ impl Cpu {
             precision: self.precision,
             embedding: &weights.embedding,
             layers: weights.layers.iter().zip(&self.layers).collect(),
+            norms: &weights.norms,
             readout: (&weights.readout.weight, &weights.readout.bias, &self.readout),
             ids: window.ids,
             targets: window.targets,

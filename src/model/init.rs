@@ -6,14 +6,14 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
-use crate::model::config::{EMBEDDING, ModelConfig, READOUT};
+use crate::model::config::{EMBEDDING, ModelConfig, READOUT, is_norm};
 
 /// A `VarMap` with every parameter of `config`, float32 on `device`.
 ///
 /// Recurrent and readout weights are uniform in ±1/√H, as in PyTorch's `nn.GRU` and `nn.Linear` (the readout of
 /// both sides in ±1/√2H). The
 /// embedding is uniform in ±√(3/E), so that its values have the variance 1/E and the input of the first
-/// layer has about the length 1. Tensors are drawn in order of name: the same seed gives the same weights.
+/// layer has about the length 1. Gains are 1. Other tensors are drawn in order of name: the same seed gives the same weights.
 ///
 /// # Errors
 /// [`Error::Tensor`] if the device has no memory.
@@ -22,8 +22,11 @@ pub fn init(config: &ModelConfig, rng: &mut ChaCha8Rng, device: &Device) -> Resu
     for (name, shape) in config.parameters() {
         let bound = bound(&name, config);
         let count = shape.iter().product();
-        let values: Vec<f32> =
-            (0..count).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect();
+        let values: Vec<f32> = if is_norm(&name) {
+            vec![1.0; count]
+        } else {
+            (0..count).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * bound).collect()
+        };
         tensors.push((name, Tensor::from_vec(values, shape, device)?));
     }
     var_map(tensors)

@@ -111,8 +111,8 @@ impl Network {
     /// Reads a window, in its direction.
     ///
     /// `ids` [T, B] of u32, `resets` [T, B] of u8 (1: the state entering that step is zero).
-    /// Returns the last layer's hidden sequence [T, B, H], after dropout if given, and the final state: that
-    /// of step T - 1, or of step 0 where the network reads backward.
+    /// Returns what the last layer gives for the readout, [T, B, H] (its hidden sequence, normalised where the
+    /// network is residual, after dropout if given), and the final state: that of step T - 1, or of step 0 where the network reads backward.
     ///
     /// # Errors
     /// Shapes that do not fit, an id outside V.
@@ -148,6 +148,7 @@ impl Network {
                     cpu.layer(layer, network_weights, index, input, state, resets)?
                 }
             };
+            let out = self.normalised(index, out, hidden.as_ref())?;
             hidden = Some(match dropout {
                 Some(dropout) => dropout.apply(&out, first_place + index as u64)?,
                 None => out,
@@ -157,6 +158,31 @@ impl Network {
         match hidden {
             Some(hidden) => Ok((hidden, State { layers })),
             None => candle_core::bail!("a network needs at least one layer"),
+        }
+    }
+
+    /// What layer `index` gives of its hidden vectors [.., H], before dropout; `below` is what it read, if
+    /// it is not the lowest.
+    fn normalised(&self, index: usize, hidden: Tensor, below: Option<&Tensor>) -> Result<Tensor> {
+        let Some(gain) = self.weights.norms.get(index) else { return Ok(hidden) };
+        match &self.backend {
+            Backend::Reference => reference::layer_norm(&hidden, gain, below),
+            Backend::Cpu(cpu) => fused::layer_norm(&hidden, gain, below, cpu.precision),
+        }
+    }
+
+    /// What the readout reads in a state, [B, H].
+    ///
+    /// # Errors
+    /// A state of another network.
+    pub fn output(&self, state: &State) -> Result<Tensor> {
+        let mut output: Option<Tensor> = None;
+        for (index, layer) in state.layers.iter().enumerate() {
+            output = Some(self.normalised(index, layer.get(0)?, output.as_ref())?);
+        }
+        match output {
+            Some(output) => Ok(output),
+            None => candle_core::bail!("a state has at least one layer"),
         }
     }
 

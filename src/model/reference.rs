@@ -33,6 +33,21 @@ pub(super) fn directed_sequence(
     Ok((flipped(&hidden)?, last))
 }
 
+/// Added to the variance of a normalisation.
+const EPSILON: f64 = 1e-5;
+
+/// What a layer of a residual network gives of `hidden` [.., H]: normalised over H, times `gain` [H], plus
+/// `below`, which the layer read, if it is given.
+pub(super) fn layer_norm(hidden: &Tensor, gain: &Tensor, below: Option<&Tensor>) -> Result<Tensor> {
+    let centred = hidden.broadcast_sub(&hidden.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    let normal = centred.broadcast_div(&(variance + EPSILON)?.sqrt()?)?.broadcast_mul(gain)?;
+    match below {
+        Some(below) => normal + below,
+        None => Ok(normal),
+    }
+}
+
 /// The steps of `x` [T, ..] from the last to the first.
 fn flipped(x: &Tensor) -> Result<Tensor> {
     let steps = x.dim(0)? as u32;

@@ -45,6 +45,7 @@ impl Network {
                 self.config().cell,
                 &weights.embedding,
                 &weights.layers.iter().collect::<Vec<_>>(),
+                &weights.norms,
                 &weights.readout.weight,
                 &weights.readout.bias,
             )?)),
@@ -58,6 +59,17 @@ impl PackedNetwork {
         match &self.0 {
             PackedBackend::Reference(network) => network.config().vocab,
             PackedBackend::Cpu(network) => network.vocab(),
+        }
+    }
+
+    /// What the readout reads in a state of some rows, [rows, H].
+    ///
+    /// # Errors
+    /// A state of another network.
+    pub fn output(&self, state: &State) -> Result<Tensor> {
+        match &self.0 {
+            PackedBackend::Reference(network) => network.output(state),
+            PackedBackend::Cpu(network) => network.output(&state.layers),
         }
     }
 

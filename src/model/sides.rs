@@ -195,12 +195,8 @@ impl Sides {
     /// # Errors
     /// A row that is not there.
     pub fn hidden(&self, left: &[usize], right: &[usize]) -> Result<(Tensor, Tensor)> {
-        let top = |state: &State, rows: &[usize]| -> Result<Tensor> {
-            let index = rows.iter().map(|&row| row as u32);
-            let top = state.layers[state.layers.len() - 1].get(0)?;
-            top.index_select(&Tensor::from_iter(index, top.device())?, 0)
-        };
-        Ok((top(&self.left, left)?, top(&self.right, right)?))
+        let (forward, backward) = (self.network.forward_half(), self.network.backward_half());
+        Ok((forward.output(&self.left(left)?)?, backward.output(&self.right(right)?)?))
     }
 
     /// Scores of the id at each of `positions`, (text, index of the id), given all ids of its text but

@@ -16,6 +16,8 @@ pub struct NetworkWeights {
     pub embedding: Tensor,
     /// From the lowest to the highest.
     pub layers: Vec<LayerWeights>,
+    /// The gain of each layer's normalisation, `[H]`; none in a network that is not residual.
+    pub norms: Vec<Tensor>,
     /// Its weight is the embedding where the weights are tied.
     pub readout: Readout,
 }
@@ -50,6 +52,7 @@ impl NetworkWeights {
         };
         Ok(Self {
             layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+            norms: config.norms(direction).into_iter().map(get).collect::<Result<_>>()?,
             embedding,
             readout,
         })

@@ -9,9 +9,9 @@
 //! | with weight drop: recurrent weights as a step drops them, and the masks | 5/4 of the next row |
 //! | the largest tensor, while it is turned into bytes | 3 of its size (of a bidirectional network 6) |
 //! | weights as the products read them | the matrices of P, but the embedding |
-//! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout | N (G + 3) H; N H |
+//! | what a layer keeps of a window: gates, saved, hidden, a gradient; with dropout, or residual | N (G + 3) H; N H |
 //! | of an evaluation's window of M positions, where that is more: gates, saved | M (G + 1) H |
-//! | hidden sequences of two windows of an evaluation | M 2 H a layer |
+//! | hidden sequences of two windows of an evaluation | M 2 H a layer, of a residual network M 4 H |
 //! | what the lowest layer reads, and its product | 2 V E, V G H |
 //! | gradients of the logits; a block of an evaluation's | N (V + 1) |
 //!
@@ -20,7 +20,7 @@
 //!
 //! | part | numbers |
 //! |---|---|
-//! | hidden sequences of a margin of K positions, and what is read of it | K (L H + E) |
+//! | hidden sequences of a margin of K positions, and what is read of it | K (L H + E), residual K (2 L H + E) |
 //! | both hidden sequences side by side, of two windows of an evaluation | M 4 H |
 //! | gradients of the logits, in place of those above: of the readout of both sides twice, of each half | N (4 V + 1) |
 //!
@@ -95,11 +95,14 @@ impl Requirements {
         };
         let margin = margins[0].max(margins[1]);
         let largest = window.max(read);
-        let dropped = if model.dropout > 0.0 { window * h } else { 0 };
+        let given = if model.dropout > 0.0 || model.residual { window * h } else { 0 };
+        // Of a residual network: what its layers give, in two windows of an evaluation, and of a margin.
+        let normalised = if model.residual { h } else { 0 };
         // Of a stack whose largest pass is of so many positions. Gates and saved values are shared; an
         // evaluation keeps two windows' hidden sequences.
         let stack = |largest: u128| {
-            let layer = largest * (gates + h) + window * 2 * h + dropped + read * 2 * h;
+            let layer =
+                largest * (gates + h) + window * 2 * h + given + read * 2 * (h + normalised);
             // Where another pass is larger, a layer's old buffers are freed after the new are there.
             let outgrown = if largest > window { window * (gates + h) } else { 0 };
             // The embedding goes through the input product as a table, or its rows are looked up first.
@@ -112,7 +115,7 @@ impl Requirements {
         // The backward stack, what it keeps of a margin, and the hidden sequences of both sides joined, of
         // two windows of an evaluation.
         let other = if model.bidirectional {
-            stack(largest.max(margin)) + margin * (l * h + e) + read * 4 * h
+            stack(largest.max(margin)) + margin * (l * (h + normalised) + e) + read * 4 * h
         } else {
             0
         };

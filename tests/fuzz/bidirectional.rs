@@ -44,6 +44,7 @@ impl Model {
             hidden: 4,
             layers: 1 + usize::from(kind % 2),
             bidirectional: true,
+            residual: kind > 2,
             ..ModelConfig::default()
         };
         let mut rng = ChaCha8Rng::seed_from_u64(kind.into());

@@ -213,6 +213,7 @@ impl Stage {
                 layers: 2,
                 dropout: 0.25,
                 bidirectional: run == Run::BothSides,
+                residual: run == Run::BothSides,
                 ..ModelConfig::default()
             },
             data: DataConfig {
@@ -464,6 +465,7 @@ layers = 1
 dropout = 0.1
 tie-weights = false
 bidirectional = true
+residual = true
 batch = 4
 seq-len = 16
 margin = 3
@@ -650,8 +652,8 @@ fn prompt(stage: &Stage, input: &[u8]) -> Outcome {
 
 /// Shapes of networks that the weights follow in `network`.
 fn networks() -> Vec<Vec<u8>> {
-    let shapes =
-        (0..5u8).flat_map(|cell| [0u8, 1, 2, 3, 16, 18].map(|flags| [cell, 2, 3, cell % 3, flags]));
+    let shapes = (0..5u8)
+        .flat_map(|cell| [0u8, 1, 2, 3, 16, 18, 33, 48].map(|flags| [cell, 2, 3, cell % 3, flags]));
     shapes.map(|shape| [&shape[..], &[0, 0, 128, 63, 205, 204, 76, 190]].concat()).collect()
 }
 
@@ -663,6 +665,7 @@ fn network(stage: &Stage, input: &[u8]) -> Outcome {
         return Outcome::Refused;
     };
     let (bidirectional, documents) = (flags & 16 == 16, flags & 2 == 2);
+    let residual = flags & 32 == 32;
     let tie_weights = flags & 1 == 1 && !bidirectional;
     let options = VocabularyOptions {
         documents: if documents { Documents::Lines } else { Documents::Off },
@@ -680,6 +683,7 @@ fn network(stage: &Stage, input: &[u8]) -> Outcome {
         dropout: 0.0,
         tie_weights,
         bidirectional,
+        residual,
     };
     let mut config: serde_json::Value =
         serde_json::from_slice(&stage.file(Run::Streams, "config.json")).expect("JSON");

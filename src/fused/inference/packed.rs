@@ -2,6 +2,7 @@
 
 use crate::fused::gemm::panels::{Order, Panels};
 use crate::fused::gemm::product::linear;
+use crate::fused::norm;
 use crate::fused::rnn::cells::Cell;
 use crate::fused::rnn::weights::{LayerWeights, Product};
 use crate::fused::simd::level::{Level, Precision};
@@ -21,6 +22,8 @@ pub struct PackedNetwork {
     table: Vec<f32>,
     table_width: usize,
     pub(super) layers: Vec<PackedLayer>,
+    /// The gain of each layer's normalisation, `[H]`; none where there is none.
+    pub(super) norms: Vec<Vec<f32>>,
     /// `[V, H]`, transposed.
     pub(super) readout: Panels,
     /// `[V]`
@@ -37,6 +40,7 @@ pub(super) struct PackedLayer {
 
 impl PackedNetwork {
     /// Packs the weights of a network: `embedding` `[V, E]`, `layers` from the lowest to the highest,
+    /// `norms` none or the gain `[H]` of each (see [`layer_norm`](crate::fused::layer_norm)),
     /// `readout_weight` `[V, H]`, `readout_bias` `[V]`.
     ///
     /// # Errors
@@ -45,6 +49,7 @@ impl PackedNetwork {
         cell: Cell,
         embedding: &Tensor,
         layers: &[&LayerWeights],
+        norms: &[Tensor],
         readout_weight: &Tensor,
         readout_bias: &Tensor,
     ) -> Result<Self> {
@@ -57,6 +62,10 @@ impl PackedNetwork {
         tensors::expect("embedding", embedding, embedding.dims())?;
         tensors::expect("readout weight", readout_weight, &[vocab, hidden_size])?;
         tensors::expect("readout bias", readout_bias, &[vocab])?;
+        if ![0, layers.len()].contains(&norms.len()) {
+            bail!("a network of {} layers was given {} norms", layers.len(), norms.len());
+        }
+        norms.iter().try_for_each(|gain| tensors::expect("norm", gain, &[hidden_size]))?;
         let mut packed = Vec::with_capacity(layers.len());
         for (index, weights) in layers.iter().enumerate() {
             let input_size = if index == 0 { embedding_size } else { hidden_size };
@@ -84,6 +93,7 @@ impl PackedNetwork {
             table,
             table_width,
             layers: packed,
+            norms: norms.iter().map(Tensor::to_vec1).collect::<Result<_>>()?,
             readout,
             readout_bias: readout_bias.to_vec1()?,
         })
@@ -92,6 +102,29 @@ impl PackedNetwork {
     /// V: ids that the network reads and predicts.
     pub fn vocab(&self) -> usize {
         self.vocab
+    }
+
+    /// What the readout reads in a state of some rows, one tensor `[S, rows, H]` a layer: `[rows, H]`.
+    ///
+    /// # Errors
+    /// Another number of layers, or tensors of another shape.
+    pub fn output(&self, state: &[Tensor]) -> Result<Tensor> {
+        if state.len() != self.layers.len() {
+            bail!("a network of {} layers was given a state of {}", self.layers.len(), state.len());
+        }
+        let rows = state[0].dim(1)?;
+        for layer in state {
+            tensors::expect("state", layer, &[self.cell.states(), rows, self.hidden_size])?;
+        }
+        let top = state[state.len() - 1].get(0)?;
+        let mut output: Option<Vec<f32>> = None;
+        for (gain, layer) in self.norms.iter().zip(state) {
+            let hidden = layer.get(0)?.contiguous()?;
+            let mut out = vec![0.0; hidden.elem_count()];
+            norm::forward(self.level, &floats(&hidden)?, gain, output.as_deref(), &mut out);
+            output = Some(out);
+        }
+        output.map_or(Ok(top.clone()), |output| tensors::like(output, &top))
     }
 
     /// What the first layer reads for `id`.

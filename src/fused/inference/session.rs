@@ -3,6 +3,7 @@
 
 use crate::fused::gemm::product::{Accumulate, matmul};
 use crate::fused::inference::packed::PackedNetwork;
+use crate::fused::norm::normalise_rows;
 use crate::fused::rnn::cells::step::{CellStep, Forward, Step};
 use crate::fused::rnn::cells::with_cell;
 use crate::fused::simd::isa::{Isa, Task};
@@ -32,12 +33,23 @@ struct LayerRows {
     /// c; not read where the state is h alone.
     c: Vec<f32>,
     saved: Vec<f32>,
+    /// What the layer above, or the readout, reads, where that is not h; else empty.
+    output: Vec<f32>,
+}
+
+impl LayerRows {
+    /// What the layer above, or the readout, reads: `[rows, H]`.
+    #[inline(always)]
+    fn read(&self) -> &[f32] {
+        if self.output.is_empty() { &self.h } else { &self.output }
+    }
 }
 
 impl Session {
     /// `rows` texts, each at the zero state.
     pub fn new(network: Arc<PackedNetwork>, rows: usize) -> Self {
-        let layer = || LayerRows { h: vec![], next_h: vec![], c: vec![], saved: vec![] };
+        let layer =
+            || LayerRows { h: vec![], next_h: vec![], c: vec![], saved: vec![], output: vec![] };
         let layers = network.layers.iter().map(|_| layer()).collect();
         let operand = Buffer::default();
         let mut session = Self { network, rows, layers, logits: vec![], gates: vec![], operand };
@@ -162,6 +174,9 @@ impl Session {
             for buffer in [&mut layer.h, &mut layer.next_h, &mut layer.c, &mut layer.saved] {
                 buffer.resize(rows * h, 0.0);
             }
+            if !self.network.norms.is_empty() {
+                layer.output.resize(rows * h, 0.0);
+            }
         }
         self.logits.resize(rows * vocab, 0.0);
         self.gates.resize(rows * self.network.cell.gates() * h, 0.0);
@@ -184,7 +199,7 @@ impl<C: CellStep> Task for OneStep<'_, C> {
         let width = C::GATES * h;
         for (i, packed) in network.layers.iter().enumerate() {
             let (below, layer) = layers.split_at_mut(i);
-            let LayerRows { h: state, next_h, c, saved } = &mut layer[0];
+            let LayerRows { h: state, next_h, c, saved, output } = &mut layer[0];
             for (row, &id) in gates.chunks_exact_mut(width).zip(self.ids) {
                 row.copy_from_slice(match packed.input {
                     Some(_) => &packed.bias,
@@ -194,7 +209,7 @@ impl<C: CellStep> Task for OneStep<'_, C> {
             if let Some(panels) = &packed.input {
                 match below.last() {
                     Some(below) => {
-                        let x = MatRef::new(&below.h, h);
+                        let x = MatRef::new(below.read(), h);
                         let out = MatMut::new(gates, width);
                         matmul(isa, x, panels, out, Accumulate::Add, operand);
                     }
@@ -221,9 +236,12 @@ impl<C: CellStep> Task for OneStep<'_, C> {
             std::mem::swap(state, next_h);
             // What a cell of two states saves is its next c; no other cell reads c.
             std::mem::swap(c, saved);
+            if let Some(gain) = network.norms.get(i) {
+                normalise_rows(isa, state, gain, below.last().map(LayerRows::read), output);
+            }
         }
         logits.chunks_exact_mut(vocab).for_each(|row| row.copy_from_slice(&network.readout_bias));
-        let last = MatRef::new(&layers[layers.len() - 1].h, h);
+        let last = MatRef::new(layers[layers.len() - 1].read(), h);
         let logits = MatMut::new(logits, vocab);
         matmul(isa, last, &network.readout, logits, Accumulate::Add, operand);
     }

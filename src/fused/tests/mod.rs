@@ -3,6 +3,7 @@
 
 mod case;
 mod layer;
+mod norm;
 mod optimizer;
 mod readout;
 mod session;

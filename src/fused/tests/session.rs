@@ -34,7 +34,7 @@ fn stepping_equals_the_sequence() -> Result<()> {
             .to_vec1()?;
 
         let layers: Vec<&LayerWeights> = weights.iter().collect();
-        let packed = Arc::new(PackedNetwork::new(cell, &table, &layers, &readout, &bias)?);
+        let packed = Arc::new(PackedNetwork::new(cell, &table, &layers, &[], &readout, &bias)?);
         let mut session = Session::new(packed, b);
         session.set_state(&[start.clone(), start.clone()])?;
         for (ids, want) in ids.chunks(b).zip(want.chunks(b * vocab)) {
@@ -56,7 +56,7 @@ fn rows_join_branch_and_leave_without_touching_each_other() -> Result<()> {
         let weights = Case::weights(cell, &case.vars);
         let (table, readout, bias) =
             (random(&[vocab, e], 20), random(&[vocab, h], 21), random(&[vocab], 22));
-        let packed = Arc::new(PackedNetwork::new(cell, &table, &[&weights], &readout, &bias)?);
+        let packed = Arc::new(PackedNetwork::new(cell, &table, &[&weights], &[], &readout, &bias)?);
         let alone = |ids: &[u32]| -> Result<Vec<f32>> {
             let mut session = Session::new(packed.clone(), 1);
             let mut logits = vec![];
@@ -85,7 +85,8 @@ fn rows_join_branch_and_leave_without_touching_each_other() -> Result<()> {
         let want = [alone(&[1, 2, 5, 0, 3])?, alone(&[6, 2])?, alone(&[5, 1])?].concat();
         assert_eq!(got, want, "{cell}");
         assert_eq!(other.step(&[2, 1])?, &want[vocab..], "{cell}: what was copied from goes on");
-        let foreign = Arc::new(PackedNetwork::new(cell, &table, &[&weights], &readout, &bias)?);
+        let foreign =
+            Arc::new(PackedNetwork::new(cell, &table, &[&weights], &[], &readout, &bias)?);
         assert!(session.append(&Session::new(foreign, 1)).is_err());
         assert_eq!(session.rows(), 3);
     }

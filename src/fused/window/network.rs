@@ -22,6 +22,10 @@ pub struct Window<'a> {
     pub embedding: &'a Tensor,
     /// From the lowest to the highest, each with a workspace of its own.
     pub layers: Vec<(&'a LayerWeights, &'a Workspace)>,
+    /// None, or one for each layer, `[H]`: the gains of a residual network, see [`layer_norm`].
+    ///
+    /// [`layer_norm`]: crate::fused::layer_norm
+    pub norms: &'a [Tensor],
     /// Weight `[V, H]` and bias `[V]`.
     pub readout: (&'a Tensor, &'a Tensor, &'a Workspace),
     /// `[T, B]` of u32
@@ -32,7 +36,7 @@ pub struct Window<'a> {
     pub resets: Option<&'a Tensor>,
     /// One for each layer, `[S, B, H]`.
     pub state: &'a [Tensor],
-    /// None, or one for each layer's hidden sequence, of B·H values: the same at every time step.
+    /// None, or one for what each layer gives, of B·H values: the same at every time step.
     pub masks: &'a [Mask],
 }
 
@@ -82,6 +86,7 @@ impl Window<'_> {
             spec: LayerSpec { cell: self.cell, direction: self.direction, level },
             embedding: self.embedding,
             layers: &self.layers,
+            norms: self.norms,
             ids: self.ids,
             resets: self.resets,
             state: self.state,

@@ -2,6 +2,7 @@
 
 use crate::fused::gemm::reduce::scatter_add;
 use crate::fused::mask::Mask;
+use crate::fused::norm;
 use crate::fused::rnn::layer::{Inputs, Layer, LayerSpec};
 use crate::fused::rnn::sizes::{Reads, look_up_first};
 use crate::fused::rnn::weights::LayerWeights;
@@ -18,6 +19,7 @@ pub struct Stack<'a> {
     pub spec: LayerSpec,
     pub embedding: &'a Tensor,
     pub layers: &'a [(&'a LayerWeights, &'a Workspace)],
+    pub norms: &'a [Tensor],
     pub ids: &'a Tensor,
     pub resets: Option<&'a Tensor>,
     pub state: &'a [Tensor],
@@ -38,7 +40,8 @@ struct Run {
     layer: Layer,
     state: Tensor,
     hidden: Buffer,
-    dropped: Option<Buffer>,
+    /// What the layer above, or the readout, reads, where that is not `hidden`: normalised, dropped.
+    output: Option<Buffer>,
     buffers: Buffers,
 }
 
@@ -47,7 +50,7 @@ impl Runs {
         &self.runs[self.runs.len() - 1]
     }
 
-    /// The highest layer's hidden sequence after dropout, `[T, B, H]`.
+    /// What the highest layer gives, `[T, B, H]`. Not there any more after the backward pass.
     pub fn output(&self) -> &[f32] {
         self.top().output()
     }
@@ -67,7 +70,7 @@ impl Runs {
 impl Run {
     /// What the layer above, or the readout, reads: `[T, B, H]`.
     fn output(&self) -> &[f32] {
-        self.dropped.as_ref().unwrap_or(&self.hidden)
+        self.output.as_ref().unwrap_or(&self.hidden)
     }
 
     /// The state after the window, `[S, B, H]`.
@@ -83,8 +86,8 @@ impl Run {
     /// The buffers, for the next window.
     fn into_buffers(mut self) -> Buffers {
         self.buffers.hidden = self.hidden;
-        if let Some(dropped) = self.dropped {
-            self.buffers.dropped = dropped;
+        if let Some(output) = self.output {
+            self.buffers.output = output;
         }
         self.buffers
     }
@@ -96,6 +99,9 @@ impl Stack<'_> {
         let (layers, states, masks) = (self.layers.len(), self.state.len(), self.masks.len());
         if layers == 0 || states != layers || ![0, layers].contains(&masks) {
             bail!("a window of {layers} layers was given {states} states and {masks} masks");
+        }
+        if ![0, layers].contains(&self.norms.len()) {
+            bail!("a window of {layers} layers was given {} norms", self.norms.len());
         }
         let embedding = self.embedding.contiguous()?;
         tensors::expect("embedding", &embedding, embedding.dims())?;
@@ -129,7 +135,24 @@ impl Stack<'_> {
                 mask.apply(&mut grad);
             }
             let source = below.last().map_or(&lowest[..], Run::output);
-            let of_source = self.backward_layer(index, run, source, &grad, grads)?;
+            let of_source = match self.norms.get(index) {
+                None => self.backward_layer(index, run, source, &grad, grads)?,
+                Some(gain) => {
+                    // What the layer gave is read no more: its place takes the gradient of h.
+                    let mut of_hidden = run.output.take().unwrap_or_default();
+                    let out = of_hidden.resized(run.hidden.len());
+                    let level = self.spec.level;
+                    let of_gain = norm::backward(level, &run.hidden, &floats(gain)?, &grad, out);
+                    insert(grads, gain, of_gain)?;
+                    let mut of_source =
+                        self.backward_layer(index, run, source, &of_hidden, grads)?;
+                    run.output = Some(of_hidden);
+                    if index > 0 {
+                        norm::add(&mut of_source, &grad);
+                    }
+                    of_source
+                }
+            };
             // The gradient of a run's output belongs to the buffers of whatever read it.
             let reader = above.first_mut().map_or(&mut given, |run| &mut run.buffers.grad_source);
             *reader = replace(&mut grad, of_source);
@@ -185,21 +208,29 @@ impl Stack<'_> {
         let mut buffers = workspace.begin();
         let mut hidden = take(&mut buffers.hidden);
         layer.forward(source, &floats(&state)?, hidden.resized(count), &mut buffers)?;
-        let dropped = match self.masks.get(index) {
-            Some(mask) if mask.kept.len() == layer.sizes.b * layer.sizes.h => {
-                let mut dropped = take(&mut buffers.dropped);
-                mask.write(&hidden, dropped.resized(count));
-                Some(dropped)
+        let mut output = None;
+        if let Some(gain) = self.norms.get(index) {
+            tensors::expect("norm", gain, &[layer.sizes.h])?;
+            let mut normal = take(&mut buffers.output);
+            let (gain, below) = (floats(gain)?, below.map(Run::output));
+            norm::forward(self.spec.level, &hidden, &gain, below, normal.resized(count));
+            output = Some(normal);
+        }
+        if let Some(mask) = self.masks.get(index) {
+            let (b, h, values) = (layer.sizes.b, layer.sizes.h, mask.kept.len());
+            if values != b * h {
+                bail!("a mask of {values} values was given for B = {b} rows of H = {h}");
             }
-            Some(mask) => bail!(
-                "a mask of {} values was given for B = {} rows of H = {}",
-                mask.kept.len(),
-                layer.sizes.b,
-                layer.sizes.h
-            ),
-            None => None,
-        };
-        Ok(Run { layer, state, hidden, dropped, buffers })
+            match &mut output {
+                Some(output) => mask.apply(output),
+                None => {
+                    let mut dropped = take(&mut buffers.output);
+                    mask.write(&hidden, dropped.resized(count));
+                    output = Some(dropped);
+                }
+            }
+        }
+        Ok(Run { layer, state, hidden, output, buffers })
     }
 
     /// Runs one layer backwards; its weights' gradients go into `grads`. Returns `dL/dsource`.
