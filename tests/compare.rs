@@ -47,7 +47,8 @@ fn figures(dir: &TestDir, out: &str) -> serde_json::Value {
 #[test]
 fn each_cell_trains_as_it_would_alone_to_the_bit() {
     let dir = dir();
-    let common = format!("{TINY} --steps 40 --eval-every 7 --dropout 0.2 --weight-drop 0.1 --seed 3");
+    let common =
+        format!("{TINY} --steps 40 --eval-every 7 --dropout 0.2 --weight-drop 0.1 --seed 3");
     let compare = format!("compare --out all {common}");
     dir.ok(&words(&compare));
     for cell in Cell::ALL {

@@ -60,9 +60,10 @@ pub(crate) struct Settings {
     /// Read from both sides: for `fill` and `proofread`; the half that reads forward serves `sample`
     #[arg(long, help_heading = MODEL)]
     pub bidirectional: bool,
-    /// Normalise what a layer gives and add what it read
-    #[arg(long, help_heading = MODEL)]
-    pub residual: bool,
+    /// Normalise what a layer gives and add what it read; `--residual=false` gives layers that PyTorch's nn.GRU
+    /// and nn.LSTM take as they are [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = MODEL, value_name = "BOOL")]
+    pub residual: Option<bool>,
 
     /// Streams of text trained side by side (B) [default: by the text]
     #[arg(long, help_heading = TRAINING, value_name = "B")]
@@ -215,6 +216,7 @@ impl Settings {
         self.hidden.get_or_insert(config.model.hidden);
         self.layers.get_or_insert(config.model.layers);
         self.embedding.get_or_insert(config.model.embedding);
+        self.residual.get_or_insert(config.model.residual);
         self.documents.get_or_insert(config.corpus.documents);
     }
 
@@ -239,7 +241,7 @@ impl Settings {
                 dropout: self.dropout.unwrap_or(choice.dropout),
                 tie_weights: self.tie_weights,
                 bidirectional: self.bidirectional,
-                residual: self.residual,
+                residual: self.residual.unwrap_or(choice.residual),
                 ..ModelConfig::default()
             },
             data,

@@ -60,6 +60,8 @@ pub struct Choice {
     pub layers: usize,
     /// E
     pub embedding: usize,
+    /// [`ModelConfig::residual`](crate::model::ModelConfig::residual)
+    pub residual: bool,
     /// [`ModelConfig::dropout`](crate::model::ModelConfig::dropout)
     pub dropout: f64,
     /// [`TrainConfig::weight_drop`](crate::train::TrainConfig::weight_drop)
@@ -177,6 +179,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         hidden,
         layers,
         embedding: if hidden < 512 { 64 } else { 128 },
+        residual: true,
         dropout: 0.0,
         weight_drop: 0.0,
         weight_decay: 0.0,
@@ -216,4 +219,83 @@ fn parameters(cell: Cell, choice: &Choice) -> f64 {
     let inputs = e + (l - 1.0).max(0.0) * h;
     let recurrent = if cell.has_weight_hh() { l * h } else { 0.0 };
     cell.gates() as f64 * h * (inputs + recurrent + 2.0 * l) + VOCABULARY * (e + h)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(length: usize) -> TextFacts {
+        TextFacts { length, list: false }
+    }
+
+    #[test]
+    fn longer_texts_get_larger_networks_and_less_regularisation() {
+        let lengths = [0, 1, 2_000, 20_000, 300_000, 1_100_000, 10_000_000, 50_000_000];
+        let choices = lengths.map(|length| choose(text(length), Fixed::default()));
+        for two in choices.windows(2) {
+            assert!(two[0].hidden * two[0].layers <= two[1].hidden * two[1].layers, "{two:?}");
+            assert!(two[0].weight_drop >= two[1].weight_drop, "{two:?}");
+            assert!(two[0].steps <= two[1].steps, "{two:?}");
+        }
+        let [.., large] = choices;
+        // A reading of 45 million characters by 1.4 million parameters.
+        assert!((0.5..2.0).contains(&large.readings()), "{large:?}");
+        assert!(large.eval_every.is_some(), "{large:?}");
+        assert_eq!(choices[5].eval_every, None);
+    }
+
+    #[test]
+    fn what_is_fixed_stays_and_the_rest_follows_from_it() {
+        let fixed = Fixed { hidden: Some(1024), batch: Some(64), ..Fixed::default() };
+        let choice = choose(text(1_000_000), fixed);
+        assert_eq!((choice.hidden, choice.layers, choice.batch), (1024, 2, 64));
+        assert_eq!(choice.lr, 0.003);
+        let usual = choose(text(1_000_000), Fixed::default());
+        assert!(choice.weight_drop > usual.weight_drop && choice.dropout > usual.dropout);
+        // No size is too large to choose by: `validate` tells the user.
+        let huge = Some(usize::MAX);
+        for fixed in [
+            Fixed { hidden: huge, layers: huge, batch: huge, seq_len: huge, cell: Cell::Gru },
+            Fixed { batch: Some(0), seq_len: Some(0), hidden: Some(0), ..Fixed::default() },
+        ] {
+            choose(text(usize::MAX), fixed);
+        }
+    }
+
+    #[test]
+    fn a_list_is_divided_into_its_lines() {
+        let list = TextFacts { length: 30_000, list: true };
+        assert_eq!(choose(list, Fixed::default()).documents, Documents::Lines);
+        assert_eq!(choose(text(30_000), Fixed::default()).documents, Documents::Off);
+    }
+
+    /// As fast as if only the parameters counted.
+    fn within(seconds: u64, flops: f64, length: usize) -> (usize, usize) {
+        let speed = |choice: &Choice| Ok::<_, ()>(flops / parameters(Cell::Gru, choice));
+        let limit = Duration::from_secs(seconds);
+        let choice = choose_within(text(length), Fixed::default(), limit, speed).unwrap();
+        (choice.hidden, choice.layers)
+    }
+
+    #[test]
+    fn more_time_and_a_faster_machine_allow_larger_networks() {
+        let sizes = [1, 10, 60, 300, 3_000, 30_000].map(|s| within(s, 7e10, 1_000_000));
+        assert!(sizes.is_sorted(), "{sizes:?}");
+        assert!(sizes[0] < (128, 2) && sizes[5] > (384, 2), "{sizes:?}");
+        assert!(within(60, 7e10, 1_000_000) < within(60, 7e12, 1_000_000));
+        // However long, a short text is learnt by heart by a large network.
+        assert_eq!(within(1_000_000, 7e10, 2_000), (64, 1));
+        assert_eq!(within(0, 7e10, 1_000_000), (64, 1));
+    }
+
+    #[test]
+    fn sizes_that_are_given_are_not_measured() {
+        let fixed = Fixed { hidden: Some(100), layers: Some(1), ..Fixed::default() };
+        let limit = Duration::from_secs(1);
+        let choice = choose_within(text(1000), fixed, limit, |_| Err("measured")).unwrap();
+        assert_eq!((choice.hidden, choice.layers), (100, 1));
+        let failed = choose_within(text(1_000_000), Fixed::default(), limit, |_| Err("measured"));
+        assert_eq!(failed.unwrap_err(), "measured");
+    }
 }

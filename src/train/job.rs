@@ -11,7 +11,8 @@ use crate::data::{CorpusRecord, DataConfig};
 use crate::error::Error;
 use crate::error::Result;
 use crate::model::{ModelConfig, init};
-use crate::text::{Corpus, Tokenizer};
+use crate::text::{Corpus, Tokenizer, Units};
+use crate::train::choice::{Fixed, TextFacts, choose};
 use crate::train::config::TrainConfig;
 use crate::train::extend_vocabulary::extend_vocabulary;
 use crate::train::prepare::TrainingData;
@@ -43,6 +44,22 @@ impl Job {
             train: TrainConfig { batch: 8, seq_len: 32, ..TrainConfig::default() },
             ..Self::default()
         }
+    }
+
+    /// What fits `corpus`, as `chargru train` chooses it: for a text of any length, and for a list of short entries.
+    pub fn for_text(corpus: &Corpus) -> Self {
+        let choice = choose(TextFacts::of(corpus, Units::default()), Fixed::default());
+        let mut job = Self::default();
+        let (model, train) = (&mut job.model, &mut job.train);
+        (model.hidden, model.layers, model.embedding) =
+            (choice.hidden, choice.layers, choice.embedding);
+        (model.residual, model.dropout) = (choice.residual, choice.dropout);
+        job.data.vocabulary.documents = choice.documents;
+        (train.batch, train.seq_len, train.lr) = (choice.batch, choice.seq_len, choice.lr);
+        (train.weight_decay, train.weight_drop) = (choice.weight_decay, choice.weight_drop);
+        (train.steps, train.patience) = (Some(choice.steps), Some(choice.patience));
+        train.eval_every = choice.eval_every;
+        job
     }
 
     /// Checks every setting against its range. [`Job::start`] does so too.
