@@ -200,10 +200,14 @@ fn a_finished_comparison_is_told_again() {
     let args = format!("compare --out all --cells gru,lstm --steps 20 {TINY}");
     let table = dir.ok(&words(&args));
     assert_eq!(dir.ok(&["compare", "--resume", "all"]), table);
-    let told = dir.ok(&["compare", "--resume", "all", "--losses", "1.5,9", "--json"]);
+    let machine = figures(&dir, "all")["machine"].clone();
+    // Nothing is trained: what it was measured on stays.
+    let again = "compare --resume all --losses 1.5,9 --json --threads 1";
+    let told = dir.ok(&words(again));
     let told = json(&told);
     assert_eq!(told, figures(&dir, "all"));
     assert_eq!(told["losses"].to_string(), "[9.0,1.5]");
+    assert_eq!(told["machine"], machine);
     for cell in told["cells"].as_array().expect("cells") {
         assert_eq!(cell["reached"][0]["seconds"], cell["curve"][0]["seconds"]);
         assert!(cell["reached"][1]["seconds"].is_null());

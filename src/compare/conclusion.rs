@@ -125,10 +125,11 @@ fn bits(nats: f64) -> f64 {
 
 /// 7.3 s, or from a minute on 2 min 5 s.
 fn seconds(time: f64) -> String {
-    if time < 60.0 {
+    if time < 59.95 {
         format!("{time:.1} s")
     } else {
-        format!("{} min {} s", (time / 60.0).floor(), (time % 60.0).floor())
+        let whole = time.round() as u64;
+        format!("{} min {} s", whole / 60, whole % 60)
     }
 }
 
@@ -155,7 +156,7 @@ mod tests {
                 "rnn learnt fastest per second: it reached 1.90 nats after 40.0 s; gru took 1.53 times as \
                  long, lstm took 1.92 times as long.",
                 "gru came lowest: 1.5000 nats (2.1640 bits), 0.0200 below lstm.",
-                "gru against lstm: 1.20 times the characters a second, 1.62 nats after 74.4 s against 93.9 s, \
+                "gru against lstm: 1.20 times the characters a second, 1.62 nats after 1 min 14 s against 1 min 34 s, \
                  best loss 0.0200 nats (0.0289 bits) lower. That GRUs train faster than LSTMs and do as \
                  well holds here.",
                 "This is one seed: differences of the best losses below about 0.01 nats mean nothing.",

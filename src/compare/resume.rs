@@ -85,7 +85,9 @@ impl SavedComparison {
                 read => read?,
             };
             *result = CellResult::after(&trainer, &evaluations);
-            results.machine = Machine::of(&trainer);
+            if trainer.over().is_none() {
+                results.machine = Machine::of(&trainer);
+            }
             trainers.push(Some(trainer));
         }
         update(&mut results);
