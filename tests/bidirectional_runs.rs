@@ -215,7 +215,7 @@ fn settings_that_a_bidirectional_network_lacks_are_refused() {
 fn tensors_are_named_as_pytorch_names_them() {
     let dir = TestDir::new();
     dir.file("tide.txt", crate::support::TIDE.repeat(300));
-    let tiny = "train --preset tiny --bidirectional --corpus tide.txt --steps 1 --out run";
+    let tiny = "train --preset tiny --bidirectional --residual=false --corpus tide.txt --steps 1 --out run";
     dir.ok(&tiny.split_whitespace().collect::<Vec<_>>());
     let info = json(&dir.ok(&["info", "--checkpoint", "run", "--json"]));
     let size = |name: &str| info["model"][name].as_u64().expect("a size") as usize;

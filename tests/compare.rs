@@ -380,7 +380,7 @@ fn what_cannot_be_compared_is_refused_with_a_remedy_and_leaves_no_folder() {
         (
             2,
             "--parameters 100G",
-            "the largest network of 2 layers of gru, with a hidden vector of 65536",
+            "the largest network of 1 layers of gru, with a hidden vector of 65536",
         ),
         (2, "--parameters 5G", "lower --parameters, which is 5000000000, or give fewer --cells"),
         (2, "--parameters 1M --hidden 8", "cannot be used with"),

@@ -103,6 +103,10 @@ impl TestDir {
                 args.extend([flag, value]);
             }
         }
+        // The layers alone, where a test does not ask for more.
+        if !more.iter().any(|flag| flag.starts_with("--residual")) {
+            args.push("--residual=false");
+        }
         args.extend(more);
         self.run(&args)
     }

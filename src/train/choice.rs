@@ -102,13 +102,17 @@ const SIZES: [(usize, usize); 9] =
 /// many ids for each of its parameters.
 const IDS_PER_PARAMETER: f64 = 30.0;
 
+/// A short text: one or two pages.
+const SHORT: usize = 6_000;
+
 /// Steps in which even the shortest text is learnt.
 const FEWEST_STEPS: u64 = 300;
 
 /// Chooses the settings for a text.
 pub fn choose(text: TextFacts, fixed: Fixed) -> Choice {
     let usual = match text.length {
-        ..6_000 => (64, 1),
+        ..SHORT => (64, 1),
+        ..60_000 => (128, 2),
         ..3_000_000 => (256, 2),
         _ => (384, 2),
     };
@@ -127,8 +131,8 @@ pub fn choose_within<E>(
     mut speed: impl FnMut(&Choice) -> Result<f64, E>,
 ) -> Result<Choice, E> {
     let largest = match text.length {
-        ..6_000 => (64, 1),
-        ..60_000 => (256, 2),
+        ..SHORT => (64, 1),
+        ..60_000 => (128, 2),
         ..600_000 => (384, 2),
         _ => (1024, 2),
     };
@@ -169,7 +173,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
     let (hidden, layers) = (fixed.hidden.unwrap_or(usual.0), fixed.layers.unwrap_or(usual.1));
     // Short texts need many steps, and fill few rows.
     let (batch, seq_len) = match text.length {
-        ..6_000 => (8, 32),
+        ..SHORT => (8, 32),
         ..60_000 => (16, 64),
         _ => (32, 128),
     };
@@ -179,7 +183,8 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         hidden,
         layers,
         embedding: if hidden < 512 { 64 } else { 128 },
-        residual: true,
+        // Normalised layers learn a text of a page by heart before they learn from it.
+        residual: text.length >= SHORT,
         dropout: 0.0,
         weight_drop: 0.0,
         weight_decay: 0.0,
@@ -201,6 +206,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         ..0.4 => (0.05, 0.0, 0.1),
         ..1.5 => (0.1, 0.1, 0.3),
         ..5.0 => (0.25, 0.2, 0.3),
+        _ if text.length < SHORT => (0.5, 0.4, 0.3),
         _ => (0.3, 0.4, 0.3),
     };
     let window = batch.max(1) as f64 * seq_len.max(1) as f64;
