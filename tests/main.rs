@@ -15,6 +15,7 @@ mod network;
 mod proofread;
 mod readme;
 mod reference_path;
+mod residual;
 mod resume;
 mod session;
 mod support;

@@ -33,7 +33,8 @@ fn kernel(level: Level, shape: [usize; 2], residual: bool) -> [Vec<f32>; 3] {
 #[test]
 fn agrees_with_the_equations_in_float64_at_every_level() -> Result<()> {
     for (shape, residual) in SHAPES.into_iter().flat_map(|shape| [(shape, false), (shape, true)]) {
-        let wide = inputs(shape).map(|x| Var::from_tensor(&x.to_dtype(DType::F64).unwrap()).unwrap());
+        let wide =
+            inputs(shape).map(|x| Var::from_tensor(&x.to_dtype(DType::F64).unwrap()).unwrap());
         let [hidden, gain, below, grad] = wide;
         let centred = hidden.broadcast_sub(&hidden.mean_keepdim(D::Minus1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + 1e-5)?.sqrt()?;
