@@ -35,6 +35,7 @@ fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
 #[test]
 fn bidirectional_streams_go_on_to_the_bit() {
     in_parts_and_whole(&["--bidirectional", "--layers", "2"]);
+    in_parts_and_whole(&["--bidirectional", "--layers", "2", "--residual"]);
     in_parts_and_whole(&["--bidirectional", "--cell", "mingru", "--margin", "0"]);
     if Precision::bf16_supported() {
         in_parts_and_whole(&["--bidirectional", "--precision", "bf16"]);
@@ -51,7 +52,7 @@ fn bidirectional_documents_go_on_to_the_bit() {
 #[test]
 fn threads_do_not_change_a_bidirectional_run() {
     let dir = TestDir::new();
-    for more in [&[][..], &["--documents", "lines"]] {
+    for more in [&[][..], &["--documents", "lines"], &["--residual"]] {
         let run = |threads: &str| {
             let out = format!("{threads}{}", more.len());
             // More rows than one task joins.

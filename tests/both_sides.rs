@@ -66,10 +66,10 @@ fn one_text_is_scored_but_for_its_first_and_last_character() {
 /// What is kept between the ids of a text gives the logits that a window gives, for every length.
 #[test]
 fn states_between_ids_give_the_logits_of_a_window() {
-    for cell in ["gru", "lstm"] {
+    for (cell, more) in [("gru", &[][..]), ("lstm", &[]), ("gru", &["--residual"])] {
         let dir = TestDir::new();
-        let more = ["--bidirectional", "--layers", "2", "--steps", "5", "--cell", cell];
-        train(&dir, "tide", &more);
+        let flags = ["--bidirectional", "--layers", "2", "--steps", "5", "--cell", cell];
+        train(&dir, "tide", &[&flags[..], more].concat());
         let checkpoint = Checkpoint::open(&dir.path("tide"), &Device::Cpu).expect("a checkpoint");
         let network = checkpoint.bidirectional(&Device::Cpu).expect("it is bidirectional");
         let text = TIDE.repeat(9);

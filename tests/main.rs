@@ -17,6 +17,7 @@ mod proofread;
 mod readme;
 mod reference_path;
 mod report;
+mod residual;
 mod resume;
 mod session;
 mod support;

@@ -35,7 +35,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn load(cell: Cell) -> Result<Self> {
+    fn load(cell: Cell, residual: bool) -> Result<Self> {
         let path = reference(&format!("{}.safetensors", cell.name().replace('-', "_")));
         let tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
         let config = ModelConfig {
@@ -47,7 +47,7 @@ impl Fixture {
             dropout: 0.0,
             tie_weights: false,
             bidirectional: false,
-            residual: false,
+            residual,
         };
         let weights = VarMap::new();
         for (name, shape) in config.parameters() {
@@ -112,10 +112,11 @@ fn close(what: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
 #[test]
 fn agrees_with_pytorch() -> Result<()> {
     for cell in Cell::ALL {
-        let fixture = Fixture::load(cell)?;
+        let (plain, residual) = (Fixture::load(cell, false)?, Fixture::load(cell, true)?);
         for by in [By::Reference, By::Fastest] {
-            fixture.check(by, "")?;
-            fixture.check(by, "resets.")?;
+            plain.check(by, "")?;
+            plain.check(by, "resets.")?;
+            residual.check(by, "residual.")?;
         }
     }
     Ok(())
@@ -123,17 +124,23 @@ fn agrees_with_pytorch() -> Result<()> {
 
 /// A small network with initial weights.
 fn fresh(cell: Cell, by: By, tie_weights: bool) -> (VarMap, Network) {
-    let config = ModelConfig {
+    fresh_with(cell, by, |config| config.tie_weights = tie_weights)
+}
+
+/// The same with other settings.
+fn fresh_with(cell: Cell, by: By, change: impl FnOnce(&mut ModelConfig)) -> (VarMap, Network) {
+    let mut config = ModelConfig {
         cell,
         vocab: 5,
         embedding: 4,
         hidden: 4,
         layers: 2,
         dropout: 0.0,
-        tie_weights,
+        tie_weights: false,
         bidirectional: false,
         residual: false,
     };
+    change(&mut config);
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let weights = init(&config, &mut rng, &Device::Cpu).unwrap();
     let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
@@ -180,8 +187,8 @@ fn agrees_with_finite_differences() -> Result<()> {
 }
 
 /// What training uses gives what the ops and candle's backward pass give, to the bit: with carried
-/// state, resets, dropout and tied weights, twice (buffers are reused), and for a vocabulary that is
-/// larger than the window.
+/// state, resets, dropout and tied weights, twice (buffers are reused), for a vocabulary that is larger
+/// than the window, and for residual networks of one layer and of more.
 #[test]
 fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
     let ids = Tensor::new(&[[0u32, 3], [1, 4], [2, 0], [4, 4]], &Device::Cpu)?;
@@ -190,13 +197,19 @@ fn a_window_s_gradients_are_those_of_the_ops() -> Result<()> {
     let dropout = |step| Dropout { hidden: 0.25, recurrent: 0.1, seed: 5, step };
     let numbers = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     for cell in Cell::ALL {
-        for (tied, resets, drops, steps) in [
-            (false, None, false, 4),
-            (true, Some(&resets), true, 4),
-            (false, Some(&resets), true, 4),
-            (true, None, true, 2),
+        for (tied, resets, drops, steps, residual, layers) in [
+            (false, None, false, 4, false, 2),
+            (true, Some(&resets), true, 4, false, 2),
+            (false, Some(&resets), true, 4, false, 2),
+            (true, None, true, 2, false, 2),
+            (false, None, true, 4, true, 1),
+            (true, Some(&resets), true, 4, true, 2),
+            (false, Some(&resets), false, 4, true, 2),
+            (false, Some(&resets), true, 2, true, 3),
         ] {
-            let (weights, network) = fresh(cell, By::Fastest, tied);
+            let (weights, network) = fresh_with(cell, By::Fastest, |config| {
+                (config.tie_weights, config.residual, config.layers) = (tied, residual, layers);
+            });
             let narrow = |t: &Tensor| t.narrow(0, 0, steps)?.contiguous();
             let (ids, targets) = (narrow(&ids)?, narrow(&targets)?);
             let resets = resets.map(narrow).transpose()?;

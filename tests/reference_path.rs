@@ -26,7 +26,7 @@ fn assert_close(what: &str, a: f64, b: f64) {
 }
 
 /// Settings with everything that the two implementations do in their own way: two layers, dropout,
-/// clipping, tied weights for one cell, documents (resets within a window) for another.
+/// clipping, tied weights for one cell, documents (resets within a window) for another, and a residual network.
 fn settings(cell: Cell) -> Vec<String> {
     let mut settings = format!(
         "--cell {cell} --layers 2 --dropout 0.2 --eval-every 7 --schedule constant --steps 21 \
@@ -35,6 +35,7 @@ fn settings(cell: Cell) -> Vec<String> {
     match cell {
         Cell::Lstm => settings += " --documents lines",
         Cell::Rnn => settings += " --tie-weights",
+        Cell::GruResetAfter => settings += " --residual",
         _ => {}
     }
     settings.split_whitespace().map(ToString::to_string).collect()

@@ -72,6 +72,7 @@ pub fn in_parts_and_whole(more: &[&str]) {
 #[test]
 fn streams_go_on_to_the_bit() {
     in_parts_and_whole(&["--layers", "2"]);
+    in_parts_and_whole(&["--layers", "2", "--residual"]);
 }
 
 #[test]

@@ -31,6 +31,7 @@
 //! | training | estimated | measured |
 //! |---|---|---|
 //! | the shipped text: GRU, H = 256, L = 2, B = 32, T = 128 | 216 | 162 to 170 |
+//! | the same, residual (once) | 259 | 186 |
 //! | `--preset medium` (H = 512, B = 64) | 502 | 374 |
 //! | `--preset large` (H = 1024, B = 64) | 1207 | 947 |
 //! | `--preset large --dropout 0 --batch 1 --seq-len 16` | 908 | 721 to 722 |
@@ -43,6 +44,7 @@
 //! | V = 8000: GRU, H = 256, L = 2, B = 32 | 459 | 357 to 365 |
 //! | documents: GRU, H = 256, L = 2, B = 32 | 134 | 103 |
 //! | both sides (once each): the shipped text, as above | 463 | 367 |
+//! | the same, residual (once) | 557 | 436 |
 //! | both sides: `--preset medium` | 1081 | 869 |
 //! | both sides: `--preset large`, without thresholds of `proofread` | 2579 | 2024 to 2068 |
 //! | both sides: documents, as above | 259 | 254 |

@@ -59,6 +59,22 @@ fn both_sides_and_the_margin_count() {
     assert_eq!(refused(&one, &wide, 1 << 30), "batch");
 }
 
+/// What a layer gives is kept beside its hidden sequence: of a window once, as with dropout, and of two
+/// windows of an evaluation.
+#[test]
+fn what_the_layers_of_a_residual_network_give_counts() {
+    let of = |residual, dropout, evaluation| {
+        let model = model(|m| (m.residual, m.dropout) = (residual, dropout));
+        let data = DataSizes { evaluation, ..DataSizes::default() };
+        Requirements::new(&model, &TrainConfig::default(), data).windows
+    };
+    let train = TrainConfig::default();
+    let (window, layers) = ((train.batch * train.seq_len) as u64, 2);
+    assert!(of(true, 0.0, 0) >= of(false, 0.0, 0) + layers * 4 * 256 * window);
+    assert_eq!(of(true, 0.25, 0), of(true, 0.0, 0));
+    assert!(of(true, 0.25, 8192) >= of(false, 0.25, 8192) + layers * 2 * 4 * 256 * 8192);
+}
+
 #[test]
 fn the_largest_settings_give_a_number_and_no_overflow() {
     let largest = model(|m| {

@@ -8,12 +8,15 @@ Each file is a whole network (embedding, L layers, readout) with biases and a fi
 S is the number of vectors in a layer's state: 2 for the LSTM (h, then c), 1 elsewhere.
 
     inputs    embedding.weight, rnn.*, readout.*   parameters, named as in a checkpoint
+              norm.*                               those that only a residual network has
               ids, targets [T, B] u32              resets [T, B] u8: where it is 1, the state that enters the step is zero
               state0, seed_state [L, S, B, H]
-    outputs   hidden [T, B, H] (of the last layer), logits [T, B, V], state [L, S, B, H] (final),
+    outputs   hidden [T, B, H] (that the readout reads), logits [T, B, V], state [L, S, B, H] (final),
               loss [] (mean cross-entropy, nats), and grad.<parameter>, grad.state0:
               gradients of loss + sum(state * seed_state), so that the final state's gradient counts
               resets.<output>: the same with the resets applied, in every layer
+              residual.<output>: the same of a residual network, with the resets applied: what a layer gives is its hidden
+              sequence through LayerNorm(H, bias=False), plus what it read, but for the lowest
 
 gru-reset-after, lstm and rnn are torch.nn.GRU, LSTM and RNN; `gru` (reset gate before the product) and `mingru` are not
 in PyTorch and are written out. The written-out cells must agree with torch.nn to 1e-12, and every gradient with finite differences.
@@ -62,6 +65,8 @@ def make_inputs(cell):
     for t, b in [(0, 1), (2, 0), (2, 2), (3, 2), (4, 1)]:
         resets[t, b] = 1
     inputs["resets"] = resets
+    for k in range(L):
+        inputs[f"norm.{k}.weight"] = 1 + normal(H)
     return inputs
 
 
@@ -103,7 +108,11 @@ def written_out(cell, parameters, x, state0, resets):
             kept = (1 - resets[t]).unsqueeze(1)
             state = step(cell, x[t], state * kept, **weights)
             hidden.append(state[0])
-        x = torch.stack(hidden)
+        hidden = torch.stack(hidden)
+        gain = parameters.get(f"norm.{k}.weight")
+        if gain is not None:
+            hidden = F.layer_norm(hidden, (H,), gain) + (x if k > 0 else 0)
+        x = hidden
         finals.append(state)
     return x, torch.stack(finals)
 
@@ -117,9 +126,10 @@ def in_library(cell, parameters, x, state0, _resets):
     return hidden, torch.stack(final if cell == "lstm" else (final,), 1)
 
 
-def make_outputs(cell, recurrence, inputs, resets):
+def make_outputs(cell, recurrence, inputs, resets, residual=False):
     """Forward and gradients of the whole network in float64, with `recurrence` for its layers."""
-    names = [name for name in inputs if name.startswith(("embedding.", "rnn.", "readout."))] + ["state0"]
+    rooms = ("embedding.", "rnn.", "readout.") + (("norm.",) if residual else ())
+    names = [name for name in inputs if name.startswith(rooms)] + ["state0"]
     leaves = [inputs[name].double().requires_grad_() for name in names]
     ids, targets = inputs["ids"].long(), inputs["targets"].long()
     seed_state = inputs["seed_state"].double()
@@ -152,6 +162,8 @@ def all_outputs(cell, inputs):
         outputs = library
     with_resets = make_outputs(cell, written_out, inputs, inputs["resets"])
     outputs |= {f"resets.{name}": value for name, value in with_resets.items()}
+    residual = make_outputs(cell, written_out, inputs, inputs["resets"], residual=True)
+    outputs |= {f"residual.{name}": value for name, value in residual.items()}
     return {name: value.float().contiguous() for name, value in outputs.items()}
 
 

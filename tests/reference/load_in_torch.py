@@ -93,6 +93,17 @@ RECURRENT = {
 }
 
 
+def one_layer(rnn, k):
+    """Layer k of a torch.nn.GRU, LSTM or RNN, or of a class above, as a module of its own that shares its tensors."""
+    weights = {name: p for name, p in rnn.named_parameters() if name.endswith(f"_l{k}")}
+    rows, width = weights[f"weight_ih_l{k}"].shape
+    hidden = rows // {"ChoGru": 3, "GRU": 3, "LSTM": 4, "RNN": 1, "MinGru": 2}[type(rnn).__name__]
+    layer = type(rnn)(width, hidden, 1)
+    for name, p in weights.items():
+        setattr(layer, name.replace(f"_l{k}", "_l0"), p)
+    return layer
+
+
 class CharRnn(torch.nn.Module):
     """Embedding, recurrent layers and readout, named as the tensors of model.safetensors are."""
 
@@ -101,14 +112,25 @@ class CharRnn(torch.nn.Module):
         hidden = config["hidden"]
         self.embedding = torch.nn.Embedding(vocab, config["embedding"])
         self.rnn = RECURRENT[config["cell"]](config["embedding"], hidden, config["layers"])
+        if config.get("residual", False):
+            self.norm = torch.nn.ModuleList(torch.nn.LayerNorm(hidden, bias=False) for _ in range(config["layers"]))
         self.readout = torch.nn.Linear(hidden, vocab)
         if config["tie_weights"]:
             self.readout.weight = self.embedding.weight
 
+    def hidden(self, ids):
+        """ids [T] to what the readout reads [T, H], from the zero state."""
+        x = self.embedding(ids)
+        if not hasattr(self, "norm"):
+            return self.rnn(x)[0]
+        for k, norm in enumerate(self.norm):
+            y = norm(one_layer(self.rnn, k)(x)[0])
+            x = y + x if k > 0 else y
+        return x
+
     def forward(self, ids):
         """ids [T] to logits [T, V], from the zero state."""
-        hidden, _ = self.rnn(self.embedding(ids))
-        return self.readout(hidden)
+        return self.readout(self.hidden(ids))
 
 
 def one_direction(weights, suffix, readout):
@@ -117,6 +139,8 @@ def one_direction(weights, suffix, readout):
     for name, tensor in weights.items():
         if name.startswith("rnn.") and name.endswith("_reverse") == bool(suffix):
             found[name.removesuffix(suffix)] = tensor
+        elif name.startswith(f"norm{suffix}."):
+            found[name.replace(suffix, "")] = tensor
         elif name.startswith(readout + "."):
             found[name.replace(readout, "readout")] = tensor
     return found
@@ -136,8 +160,7 @@ class BothSides(torch.nn.Module):
 
     def forward(self, ids):
         """ids [T] to logits [T - 2, V] of ids[1:-1], each given all others."""
-        left, _ = self.forwards.rnn(self.forwards.embedding(ids[:-2]))
-        right, _ = self.backwards.rnn(self.backwards.embedding(ids[2:].flip(0)))
+        left, right = self.forwards.hidden(ids[:-2]), self.backwards.hidden(ids[2:].flip(0))
         return self.readout(torch.cat([left, right.flip(0)], 1))
 
 
@@ -160,7 +183,9 @@ def main():
         names = ("readout", "forward_readout", "backward_readout")
         readouts = [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
         layers = [f"rnn.{name}{suffix}" for name in model.forwards.rnn.state_dict() for suffix in ("", "_reverse")]
-        if weights.keys() != {"embedding.weight", *readouts, *layers}:
+        norms = range(config["layers"] if config.get("residual", False) else 0)
+        norms = [f"norm{suffix}.{k}.weight" for suffix in ("", "_reverse") for k in norms]
+        if weights.keys() != {"embedding.weight", *readouts, *layers, *norms}:
             sys.exit(f"the checkpoint has other tensors: {sorted(weights)}")
     else:
         model = CharRnn(config, vocab).eval()
@@ -188,7 +213,7 @@ def main():
     relative = (difference / expected.abs().clamp(min=1)).max().item()
     within = relative <= TOLERANCE  # False for NaN too
     print(
-        f"{config['cell']} H={config['hidden']} L={config['layers']}, {count} characters, torch {torch.__version__}: "
+        f"{'residual ' if config.get('residual', False) else ''}{config['cell']} H={config['hidden']} L={config['layers']}, {count} characters, torch {torch.__version__}: "
         f"largest difference {difference.max().item():.2e}, relative {relative:.2e}, "
         f"{'within' if within else 'BEYOND'} {TOLERANCE:.0e} (PyTorch's own float32 is {rounding:.2e} from its float64)"
     )
