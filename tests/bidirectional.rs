@@ -308,6 +308,8 @@ fn gradients_are_the_slopes_of_the_three_losses() -> Result<()> {
         let hidden = if residual { 5 } else { 3 };
         let config = ModelConfig { residual, ..config(cell, layers, [5, 3, hidden]) };
         let weights = drawn(&config, 11, 1.5);
+        // A normalisation multiplies the rounding of what it divides by a small deviation.
+        let tolerance = if residual { 1e-4 } else { 2e-6 };
         let window = Window::new(&config, [4, 3, 2], 5);
         let vars = named_vars(&weights).unwrap();
         let wide: HashMap<String, Tensor> = vars
@@ -338,7 +340,7 @@ fn gradients_are_the_slopes_of_the_three_losses() -> Result<()> {
                 for (by, got) in BOTH.iter().zip(&got) {
                     let got = doubles(&got[place].1)[index];
                     assert!(
-                        (got - slope).abs() < 2e-6 * slope.abs().max(1.0),
+                        (got - slope).abs() < tolerance * slope.abs().max(1.0),
                         "{cell} {by:?} {name}[{index}] is {got} for a slope of {slope}"
                     );
                 }

@@ -13,7 +13,8 @@ use crate::model::config::{EMBEDDING, ModelConfig, READOUT, is_norm};
 /// Recurrent and readout weights are uniform in ±1/√H, as in PyTorch's `nn.GRU` and `nn.Linear` (the readout of
 /// both sides in ±1/√2H). The
 /// embedding is uniform in ±√(3/E), so that its values have the variance 1/E and the input of the first
-/// layer has about the length 1. Gains are 1. Other tensors are drawn in order of name: the same seed gives the same weights.
+/// layer has about the length 1. The gains of a residual network are 1. The others are drawn in order of
+/// name: the same seed gives the same weights.
 ///
 /// # Errors
 /// [`Error::Tensor`] if the device has no memory.

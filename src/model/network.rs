@@ -111,8 +111,9 @@ impl Network {
     /// Reads a window, in its direction.
     ///
     /// `ids` [T, B] of u32, `resets` [T, B] of u8 (1: the state entering that step is zero).
-    /// Returns what the last layer gives for the readout, [T, B, H] (its hidden sequence, normalised where the
-    /// network is residual, after dropout if given), and the final state: that of step T - 1, or of step 0 where the network reads backward.
+    /// Returns what the last layer gives for the readout, [T, B, H] (its hidden sequence; of a residual network
+    /// normalised and added to what it read; after dropout if given), and the final state: that of step T - 1,
+    /// or of step 0 where the network reads backward.
     ///
     /// # Errors
     /// Shapes that do not fit, an id outside V.

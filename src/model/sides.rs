@@ -4,6 +4,7 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use crate::fused::parallel;
 use crate::model::bidirectional::BidirectionalNetwork;
+use crate::model::network::Network;
 use crate::model::session::PackedNetwork;
 use crate::model::state::State;
 
@@ -195,8 +196,14 @@ impl Sides {
     /// # Errors
     /// A row that is not there.
     pub fn hidden(&self, left: &[usize], right: &[usize]) -> Result<(Tensor, Tensor)> {
+        let read = |half: &Network, state: &State, rows: &[usize]| -> Result<Tensor> {
+            // A readout reads of the states h alone, and of a network that is not residual the highest.
+            let lowest = if half.config().residual { 0 } else { state.layers.len() - 1 };
+            let h = state.layers[lowest..].iter().map(|layer| layer.narrow(0, 0, 1));
+            half.output(&State { layers: h.collect::<Result<_>>()? }.select(rows)?)
+        };
         let (forward, backward) = (self.network.forward_half(), self.network.backward_half());
-        Ok((forward.output(&self.left(left)?)?, backward.output(&self.right(right)?)?))
+        Ok((read(forward, &self.left, left)?, read(backward, &self.right, right)?))
     }
 
     /// Scores of the id at each of `positions`, (text, index of the id), given all ids of its text but
