@@ -382,7 +382,11 @@ fn what_cannot_be_compared_is_refused_with_a_remedy_and_leaves_no_folder() {
             "--parameters 100G",
             "the largest network of 1 layers of gru, with a hidden vector of 65536",
         ),
-        (2, "--parameters 5G", "lower --parameters, which is 5000000000, or give fewer --cells"),
+        (
+            2,
+            "--parameters 5G --layers 2",
+            "lower --parameters, which is 5000000000, or give fewer --cells",
+        ),
         (2, "--parameters 1M --hidden 8", "cannot be used with"),
         (2, "--hidden 65536", "lower --hidden, which is 65536, or give fewer --cells"),
         (2, "--losses 2,-1", "--losses is -1: give numbers above 0"),

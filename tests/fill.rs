@@ -6,7 +6,8 @@ use crate::support::{TIDE, TestDir, json};
 fn trained(more: &[&str]) -> TestDir {
     let dir = TestDir::new();
     let settings = ["--bidirectional", "--steps", "150", "--lr", "0.01", "--hidden", "32"];
-    let run = dir.train_tiny("both", &[&settings, more].concat());
+    let plain = ["--dropout", "0.25", "--weight-drop", "0", "--weight-decay", "0.01"];
+    let run = dir.train_tiny("both", &[&settings[..], &plain, more].concat());
     assert_eq!(run.code, Some(0), "{run:?}");
     dir
 }
