@@ -366,7 +366,7 @@ fn a_comparison_and_what_is_not_chargru_s_are_not_overwritten_unasked() {
 #[test]
 fn what_cannot_be_compared_is_refused_with_a_remedy_and_leaves_no_folder() {
     let dir = dir();
-    dir.file("short.txt", TIDE);
+    dir.file("short.txt", "The tide comes in, the tide.");
     dir.file("lstm.toml", "time-limit = \"3m\"\n");
     for (code, more, says) in [
         (2, "--cells gru,elman", "invalid value 'elman' for '--cells"),

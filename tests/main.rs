@@ -4,6 +4,7 @@ mod adamw;
 mod bidirectional;
 mod bidirectional_runs;
 mod both_sides;
+mod choice;
 mod command_line;
 mod compare;
 mod crash;

@@ -1,5 +1,5 @@
 //! The exponential moving average of the weights over the steps. It predicts better than the weights
-//! themselves, above all while the learning rate is high (benches/README.md, docs/results.md).
+//! themselves, above all while the learning rate is high (docs/results.md).
 
 use std::collections::HashMap;
 
