@@ -36,7 +36,7 @@
 //!
 //! # fn main() -> chargru::Result<()> {
 //! let corpus = Corpus::from_text("tide", "The tide comes in, the tide goes out.\n".repeat(40));
-//! let mut job = Job::small();
+//! let mut job = Job::for_text(&corpus);
 //! job.train.steps = Some(50);
 //! let mut trainer = job.start(corpus, &chargru::Device::Cpu)?;
 //! trainer.run(|_event| ControlFlow::Continue(()))?;

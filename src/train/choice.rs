@@ -102,6 +102,9 @@ const SIZES: [(usize, usize); 9] =
 /// many ids for each of its parameters.
 const IDS_PER_PARAMETER: f64 = 30.0;
 
+/// Ids that a network of a usual size is trained on in a quarter of an hour on two cores.
+const ENOUGH: f64 = 45e6;
+
 /// A short text: one or two pages.
 const SHORT: usize = 6_000;
 
@@ -112,8 +115,8 @@ const FEWEST_STEPS: u64 = 300;
 pub fn choose(text: TextFacts, fixed: Fixed) -> Choice {
     let usual = match text.length {
         ..SHORT => (64, 1),
-        ..60_000 => (128, 2),
-        ..3_000_000 => (256, 2),
+        SHORT..60_000 => (128, 2),
+        60_000..3_000_000 => (256, 2),
         _ => (384, 2),
     };
     with_sizes(text, fixed, usual)
@@ -132,8 +135,8 @@ pub fn choose_within<E>(
 ) -> Result<Choice, E> {
     let largest = match text.length {
         ..SHORT => (64, 1),
-        ..60_000 => (128, 2),
-        ..600_000 => (384, 2),
+        SHORT..60_000 => (128, 2),
+        60_000..600_000 => (384, 2),
         _ => (1024, 2),
     };
     let mut best = with_sizes(text, fixed, SIZES[0]);
@@ -151,10 +154,19 @@ pub fn choose_within<E>(
     Ok(best)
 }
 
-/// Ids that a network of so many parameters should be trained on.
+/// Ids that a network of so many parameters must get through in its time to be worth its size.
 fn wanted(text: TextFacts, parameters: f64) -> f64 {
-    (epochs(parameters / train_length(text)) * train_length(text))
-        .min(IDS_PER_PARAMETER * parameters)
+    all_readings(text, parameters).min(IDS_PER_PARAMETER * parameters)
+}
+
+/// Ids that a network of so many parameters is trained on without a time: a long text is not read to the end of
+/// what could be learnt.
+fn trained_on(text: TextFacts, parameters: f64) -> f64 {
+    all_readings(text, parameters).min(ENOUGH.max(IDS_PER_PARAMETER * parameters))
+}
+
+fn all_readings(text: TextFacts, parameters: f64) -> f64 {
+    epochs(parameters / train_length(text)) * train_length(text)
 }
 
 /// Ids that are trained on: nine tenths.
@@ -174,7 +186,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
     // Short texts need many steps, and fill few rows.
     let (batch, seq_len) = match text.length {
         ..SHORT => (8, 32),
-        ..60_000 => (16, 64),
+        SHORT..60_000 => (16, 64),
         _ => (32, 128),
     };
     let (batch, seq_len) = (fixed.batch.unwrap_or(batch), fixed.seq_len.unwrap_or(seq_len));
@@ -210,7 +222,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         _ => (0.3, 0.4, 0.3),
     };
     let window = batch.max(1) as f64 * seq_len.max(1) as f64;
-    choice.steps = ((wanted(text, parameters) / window) as u64).max(FEWEST_STEPS);
+    choice.steps = ((trained_on(text, parameters) / window) as u64).max(FEWEST_STEPS);
     // Reading the part that validates takes a third of the time of training on it: a tenth of the time at most.
     let validated = 0.1 * text.length as f64;
     let interval = (10.0 / 3.0 * validated.min(2e6) / window) as u64;
