@@ -116,7 +116,8 @@ fn numbers_of_any_size_have_a_place_in_the_chart() {
 
 #[test]
 fn a_million_points_give_a_small_file() {
-    let points = (0..1_000_000).map(|i| (f64::from(i), f64::from(i % 1000 * 7919 % 1000))).collect();
+    let points =
+        (0..1_000_000).map(|i| (f64::from(i), f64::from(i % 1000 * 7919 % 1000))).collect();
     let svg = chart(vec![Series::new("a", points)]).to_svg().unwrap();
     assert!(svg.len() < 100_000, "{} bytes", svg.len());
 }
