@@ -60,7 +60,11 @@ impl Scale {
         }
         let step = nice_step((high - low) / layout.ticks.max(1) as f64);
         if layout.rounded {
-            (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+            // Powers are rounded differently from system to system.
+            let slack = |places: f64| places.abs().max(1.0) * 1e-12;
+            let (first, last) = (low / step, high / step);
+            (low, high) =
+                ((first + slack(first)).floor() * step, (last - slack(last)).ceil() * step);
         }
         let ticks = linear_ticks(low, high, step);
         Self { low, high, log: false, ticks, step }
