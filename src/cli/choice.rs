@@ -63,3 +63,34 @@ pub(crate) fn describe(choice: &Choice, corpus: &Corpus, settings: &Settings) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::train::Job;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    /// The two fill in what was chosen field by field.
+    #[test]
+    fn without_flags_the_program_trains_as_the_library_does_for_the_text() -> Result<()> {
+        let Flags { settings } = Flags::try_parse_from(["train"])?;
+        let names = include_str!("../../corpus/place-names.txt");
+        for corpus in [
+            Corpus::from_text("short", "The tide comes in.\n".repeat(9)),
+            Corpus::from_text("names", names),
+            Corpus::shipped(),
+            Corpus::from_text("long", "The tide comes in.\n".repeat(2_000_000)),
+        ] {
+            let choice = choose_for(&corpus, &settings, &Device::Cpu)?;
+            assert_eq!(settings.job(&choice), Job::for_text(&corpus), "{}", corpus.name());
+        }
+        Ok(())
+    }
+}
