@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::support::{TIDE, TestDir, json};
+use crate::support::{Start, TIDE, TestDir, json};
 
 #[test]
 fn help_goes_to_stdout_and_names_every_flag() {
@@ -201,8 +201,7 @@ fn a_prompt_comes_from_a_file_or_from_stdin() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
+        .start();
     child.stdin.take().expect("stdin").write_all(b"Nobody ").expect("it reads");
     let mut from_stdin = String::new();
     child.stdout.take().expect("stdout").read_to_string(&mut from_stdin).expect("text");
@@ -218,8 +217,7 @@ fn a_reader_that_goes_away_is_no_error() {
         .command(&["sample", "--checkpoint", "run", "--length", "1000000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+        .start();
     let mut some = [0; 10];
     let mut stdout = child.stdout.take().expect("stdout");
     stdout.read_exact(&mut some).expect("text");

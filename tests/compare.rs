@@ -12,7 +12,7 @@ use chargru::train::{Event, Job};
 use chargru::{Device, Result};
 
 use crate::resume::assert_same_run;
-use crate::support::{TIDE, TestDir, json};
+use crate::support::{Start, TIDE, TestDir, json};
 
 /// Settings of a small network.
 const TINY: &str =
@@ -158,8 +158,7 @@ fn an_interrupted_comparison_goes_on_to_the_bit() {
             .command(&words(&parts))
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("the program starts");
+            .start();
         let begun = std::time::Instant::now();
         while !dir.path(&format!("{out}/lstm/metrics.jsonl")).exists() {
             assert!(begun.elapsed() < Duration::from_secs(60), "nothing was evaluated");

@@ -1,6 +1,6 @@
 //! `chargru fill`: what it prints, and what is wrong use.
 
-use crate::support::{TIDE, TestDir, json};
+use crate::support::{Start, TIDE, TestDir, json};
 
 /// A folder with a bidirectional model of the tide in `both`.
 fn trained(more: &[&str]) -> TestDir {
@@ -44,7 +44,7 @@ fn files_and_standard_input_are_filled_as_wholes() {
     for more in [&[][..], &["-"], &["--file", "-"]] {
         let mut command = dir.command(&[&FILL[..], more].concat());
         let output =
-            command.stdin(std::fs::File::open(dir.path("a.txt")).unwrap()).output().unwrap();
+            command.stdin(std::fs::File::open(dir.path("a.txt")).unwrap()).start_and_wait();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), TIDE, "{more:?}");
     }
 }

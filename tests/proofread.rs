@@ -8,7 +8,7 @@ use chargru::checkpoint::Checkpoint;
 use chargru::proofread::{Kind, Proofreader};
 use chargru::text::TextBlocks;
 
-use crate::support::{Run, TIDE, TestDir, json};
+use crate::support::{Run, Start, TIDE, TestDir, json};
 
 /// A bidirectional model that has learnt the text.
 fn learnt(dir: &TestDir, out: &str, more: &[&str]) -> Run {
@@ -332,8 +332,7 @@ fn a_text_on_stdin_is_read_without_end() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
+        .start();
     // What is found comes before the text has ended.
     let mut stdin = child.stdin.take().expect("stdin");
     let writer = std::thread::spawn(move || {

@@ -6,6 +6,37 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// Starting a program. Under Wine a process at times dies before its first instruction, which Windows calls
+/// ERROR_INTERNAL_ERROR: nothing of the program has run, so it is started again.
+pub trait Start {
+    fn start(&mut self) -> Child;
+    /// Waits for its end and gives what it wrote.
+    fn start_and_wait(&mut self) -> Output;
+}
+
+impl Start for Command {
+    fn start(&mut self) -> Child {
+        again(|| self.spawn())
+    }
+
+    fn start_and_wait(&mut self) -> Output {
+        again(|| self.output())
+    }
+}
+
+fn again<T>(mut start: impl FnMut() -> std::io::Result<T>) -> T {
+    const ERROR_INTERNAL_ERROR: i32 = 1359;
+    for _ in 0..4 {
+        match start() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            result => return result.expect("the program starts"),
+        }
+    }
+    start().expect("the program starts")
+}
+
 /// A temporary folder for one test.
 pub struct TestDir {
     folder: TempDir,
@@ -38,7 +69,7 @@ impl TestDir {
     }
 
     pub fn run(&self, args: &[&str]) -> Run {
-        let output = self.command(args).output().expect("the program starts");
+        let output = self.command(args).start_and_wait();
         Run::of(args, output)
     }
 
@@ -46,7 +77,7 @@ impl TestDir {
     pub fn start(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("the program starts")
+        command.start()
     }
 
     /// Starts the program, silent, and waits until it has written `path`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::support::{TIDE, TestDir, json};
+use crate::support::{Start, TIDE, TestDir, json};
 
 /// The arguments of a small training on tide.txt.
 const TINY: &str = "--corpus tide.txt --hidden 16 --embedding 8 --layers 1 --batch 4 --seq-len 16";
@@ -18,7 +18,7 @@ fn train(out: &str, more: &'static str) -> Vec<String> {
 
 fn spawn(dir: &TestDir, args: &[String], stderr: Stdio) -> Child {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    dir.command(&args).stdout(Stdio::null()).stderr(stderr).spawn().expect("the program starts")
+    dir.command(&args).stdout(Stdio::null()).stderr(stderr).start()
 }
 
 /// Steps of the run's last checkpoint.
@@ -60,7 +60,7 @@ fn a_log_whose_reader_has_gone_does_not_end_a_sample() {
     let mut command = dir.command(&args);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = command.stderr(writer).output().expect("the program starts");
+    let output = command.stderr(writer).start_and_wait();
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout.len() >= 50, "{output:?}");
 }
@@ -74,7 +74,7 @@ fn a_closed_stdout_takes_nothing_from_a_training() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = dir.command(&args).stdout(writer).output().expect("the program starts");
+    let output = dir.command(&args).stdout(writer).start_and_wait();
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{log}");
     assert!(log.contains("the checkpoint is run"), "{log}");
@@ -88,7 +88,7 @@ fn a_full_stdout_is_an_error_and_no_panic() {
     dir.train_tiny("run", &[]);
     for args in [&["sample", "--checkpoint", "run", "--length", "5"][..], &["train", "--help"]] {
         let full = fs::File::create("/dev/full").expect("/dev/full");
-        let output = dir.command(args).stdout(full).output().expect("the program starts");
+        let output = dir.command(args).stdout(full).start_and_wait();
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {log}");
         assert!(!log.contains("panicked"), "{log}");
@@ -263,8 +263,7 @@ fn a_silent_pipe_on_standard_input_is_said_to_be_waited_for() {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+            .start();
         let (silence, end) = std::sync::mpsc::channel::<()>();
         let mut stdin = child.stdin.take().expect("stdin");
         // A program that waits without a word gets an end, so that the test fails and does not hang.

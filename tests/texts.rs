@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{TIDE, TestDir, json};
+use crate::support::{Start, TIDE, TestDir, json};
 
 /// A folder with names.txt and the model `names` of its lines.
 fn of_lines() -> TestDir {
@@ -18,7 +18,7 @@ fn of_lines() -> TestDir {
 fn piped(dir: &TestDir, args: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
     let mut command = dir.command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program starts");
+    let mut child = command.start();
     child.stdin.take().expect("stdin").write_all(input).expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -203,7 +203,7 @@ fn a_path_that_is_not_utf8_can_be_trained_resumed_measured_and_shown() {
     let run = OsStr::from_bytes(b"r\xFFn");
     let ok = |args: &[&OsStr]| {
         let mut command = dir.command(&[]);
-        let output = command.args(args).output().expect("the program starts");
+        let output = command.args(args).start_and_wait();
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {log}");
         String::from_utf8_lossy(&output.stdout).into_owned()
