@@ -375,11 +375,11 @@ fn what_cannot_be_compared_is_refused_with_a_remedy_and_leaves_no_folder() {
         (2, "--budget 1m --steps 5", "cannot be used with"),
         (2, "--steps 0", "--steps is 0: give a number from 1"),
         (2, "--parameters many", "'many' is no count: give one such as 500k or 1M"),
-        (2, "--parameters 10", "--parameters is 10: the smallest network of 1 layers of gru has "),
+        (2, "--parameters 10", "--parameters is 10: the smallest network of 1 layer of gru has "),
         (
             2,
             "--parameters 100G",
-            "the largest network of 1 layers of gru, with a hidden vector of 65536",
+            "the largest network of 1 layer of gru, with a hidden vector of 65536",
         ),
         (
             2,

@@ -23,7 +23,7 @@ use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
 use crate::cli::time::Time;
 use crate::compare::{Comparison, Plan, Results, SavedComparison, State, check_folder};
-use crate::model::Cell;
+use crate::model::{Cell, count_of_layers};
 use crate::train::{Choice, TextFacts, choose};
 
 #[derive(Args)]
@@ -229,9 +229,9 @@ fn describe(comparison: &Comparison) {
     );
     for cell in &results.cells {
         log!(
-            "model   {}, {} layers of {}, {} parameters",
+            "model   {}, {} of {}, {} parameters",
             cell.cell,
-            cell.layers,
+            count_of_layers(cell.layers),
             cell.hidden,
             grouped(cell.parameters)
         );

@@ -60,11 +60,10 @@ fn as_text(checkpoint: &Checkpoint) -> String {
     line(
         "model",
         format!(
-            "{}{}, {} layers of {}{}, embedding {}, vocabulary {} {}{}{}",
+            "{}{}, {}{}, embedding {}, vocabulary {} {}{}{}",
             if model.bidirectional { "bidirectional " } else { "" },
             model.cell,
-            model.layers,
-            model.hidden,
+            model.layers_in_words(),
             if model.bidirectional { " in each direction" } else { "" },
             model.embedding,
             model.vocab,

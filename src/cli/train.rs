@@ -178,12 +178,11 @@ fn describe(trainer: &Trainer) {
         grouped(data.validation_ids as u64),
     );
     log!(
-        "model   {}{}{}, {} layers of {}, {} parameters",
+        "model   {}{}{}, {}, {} parameters",
         if model.bidirectional { "bidirectional " } else { "" },
         if model.residual { "residual " } else { "" },
         model.cell,
-        model.layers,
-        model.hidden,
+        model.layers_in_words(),
         grouped(model.parameter_count() as u64)
     );
     let steps_per_epoch = data.batches.steps_per_epoch() as u64;

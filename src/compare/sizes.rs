@@ -1,7 +1,7 @@
 //! The hidden size that gives a network so many parameters.
 
 use crate::error::{Error, Result, ensure};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, count_of_layers};
 
 /// The largest hidden size; [`ModelConfig::validate`] refuses a larger one.
 const LARGEST: usize = 1 << 16;
@@ -35,9 +35,10 @@ pub fn hidden_for(model: &ModelConfig, parameters: u64) -> Result<ModelConfig> {
             "parameters",
             parameters,
             format!(
-                "the smallest network of {} layers of {} has {smallest}: give at least that, or lower \
+                "the smallest network of {} of {} has {smallest}: give at least that, or lower \
                  `embedding` or `layers`",
-                model.layers, model.cell
+                count_of_layers(model.layers),
+                model.cell
             )
         )
     );
@@ -47,9 +48,10 @@ pub fn hidden_for(model: &ModelConfig, parameters: u64) -> Result<ModelConfig> {
             "parameters",
             parameters,
             format!(
-                "the largest network of {} layers of {}, with a hidden vector of {LARGEST}, has fewer: \
+                "the largest network of {} of {}, with a hidden vector of {LARGEST}, has fewer: \
                  give less, or more `layers`",
-                model.layers, model.cell
+                count_of_layers(model.layers),
+                model.cell
             )
         )
     );

@@ -75,6 +75,11 @@ const MAX_SIZE: usize = 1 << 16;
 const MAX_LAYERS: usize = 64;
 const MAX_VOCAB: usize = 0x11_0000 + 2;
 
+/// `1 layer`, `2 layers`.
+pub(crate) fn count_of_layers(layers: usize) -> String {
+    format!("{layers} layer{}", if layers == 1 { "" } else { "s" })
+}
+
 impl ModelConfig {
     /// Checks every setting against its range.
     ///
@@ -125,6 +130,11 @@ impl ModelConfig {
     /// The shape of one direction of a bidirectional network: a language model of its own.
     pub(crate) fn half(&self) -> Self {
         Self { bidirectional: false, ..self.clone() }
+    }
+
+    /// Number and size of the layers in words: `1 layer of 64`, `2 layers of 256`.
+    pub(crate) fn layers_in_words(&self) -> String {
+        format!("{} of {}", count_of_layers(self.layers), self.hidden)
     }
 
     /// The directions in which the layers read.

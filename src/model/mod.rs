@@ -34,6 +34,7 @@ pub use any::AnyNetwork;
 pub use bidirectional::{BidirectionalNetwork, Right};
 pub(crate) use config::EMBEDDING;
 pub use config::ModelConfig;
+pub(crate) use config::count_of_layers;
 pub use dropout::Dropout;
 pub(crate) use init::{bound, var_map};
 pub use init::{init, named_vars};

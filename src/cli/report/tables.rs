@@ -63,7 +63,7 @@ pub(super) fn summary(runs: &[Run]) -> String {
         row(runs, "model", |run| {
             let model = &run.record.config.model;
             let both = if model.bidirectional { "bidirectional " } else { "" };
-            format!("{both}{}, {} layers of {}", model.cell, model.layers, model.hidden)
+            format!("{both}{}, {}", model.cell, model.layers_in_words())
         }),
         row(runs, "parameters", |run| count(run.record.config.model.parameter_count() as u64)),
         row(runs, "text", |run| run.record.config.corpus.name.clone()),

@@ -58,7 +58,7 @@ fn losses(metrics: &[Metrics], run: &Run) -> Vec<String> {
         )];
     }
     let mut says = vec![course(metrics, &validation, (best_step, best), loss, unit)];
-    says.push(gap(train, last, run));
+    says.push(gap(last_step, train, last, run));
     says
 }
 
@@ -117,13 +117,14 @@ fn course(
     )
 }
 
-/// The distance of the two losses at the end.
-fn gap(train: f64, validation: f64, run: &Run) -> String {
+/// The distance of the two losses where the metrics end.
+fn gap(step: u64, train: f64, validation: f64, run: &Run) -> String {
     let gap = validation - train;
     let dropout = run.record.config.model.dropout > 0.0;
     let with_dropout = if dropout { " (measured with dropout, which makes it higher)" } else { "" };
     let says = format!(
-        "At the end the training {} is {} nats{with_dropout} and the validation {} {} nats",
+        "At step {} the training {} is {} nats{with_dropout} and the validation {} {} nats",
+        count(step),
         run.kind().loss(),
         nats(train),
         run.kind().loss(),
