@@ -47,11 +47,12 @@ pub(crate) fn describe(choice: &Choice, corpus: &Corpus, settings: &Settings) {
     let regularised = [settings.dropout, settings.weight_drop, settings.weight_decay];
     if regularised.iter().any(Option::is_none) {
         log!(
-            "chosen  dropout {}, weight drop {}, weight decay {} for {:.1} parameters a character",
+            "chosen  dropout {}, weight drop {}, weight decay {} for {:.1} parameters a character and {:.1} readings",
             settings.dropout.unwrap_or(choice.dropout),
             settings.weight_drop.unwrap_or(choice.weight_drop),
             settings.weight_decay.unwrap_or(choice.weight_decay),
             choice.parameters_per_id,
+            choice.readings(),
         );
     }
     if !settings.has_end() {

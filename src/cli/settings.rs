@@ -208,6 +208,8 @@ impl Settings {
             layers: self.layers,
             batch: self.batch,
             seq_len: self.seq_len,
+            steps: self.steps,
+            epochs: self.epochs,
         }
     }
 

@@ -47,6 +47,10 @@ pub struct Fixed {
     pub batch: Option<usize>,
     /// T
     pub seq_len: Option<usize>,
+    /// Steps after which the run ends.
+    pub steps: Option<u64>,
+    /// Readings of the text after which the run ends.
+    pub epochs: Option<u64>,
 }
 
 /// Settings that fit a text.
@@ -74,14 +78,14 @@ pub struct Choice {
     pub seq_len: usize,
     /// Peak of the learning rate.
     pub lr: f64,
-    /// Steps after which the run ends, if nothing else ends it.
+    /// Steps after which the run ends: those of an end that is given, about.
     pub steps: u64,
     /// Steps between two evaluations, where the usual
     /// ([`TrainConfig::evaluation_interval`](crate::train::TrainConfig::evaluation_interval)) are too few.
     pub eval_every: Option<u64>,
     /// Evaluations without a better one after which such a run ends.
     pub patience: u64,
-    /// Parameters of the network for each id that is trained on: what the regularisation is chosen by.
+    /// Parameters of the network for each id that is trained on.
     pub parameters_per_id: f64,
     /// Ids that are trained on.
     train_length: f64,
@@ -98,8 +102,11 @@ impl Choice {
 const SIZES: [(usize, usize); 9] =
     [(64, 1), (128, 1), (128, 2), (192, 2), (256, 2), (384, 2), (512, 2), (768, 2), (1024, 2)];
 
-/// Where the ids are many and the time is not, a network gains more from being larger until it has read so
-/// many ids for each of its parameters.
+/// Where the ids are many and the time is not, a network is worth its size if it gets through so many ids for
+/// each of its parameters.
+const IDS_WANTED: f64 = 20.0;
+
+/// Ids for each of its parameters that a network is trained on without a time, if the text has as many.
 const IDS_PER_PARAMETER: f64 = 30.0;
 
 /// Ids that a network of a usual size is trained on in a quarter of an hour on two cores.
@@ -107,6 +114,9 @@ const ENOUGH: f64 = 45e6;
 
 /// A short text: one or two pages.
 const SHORT: usize = 6_000;
+
+/// Peak of the learning rate at H = 256.
+const LR: f64 = 0.006;
 
 /// Steps in which even the shortest text is learnt.
 const FEWEST_STEPS: u64 = 300;
@@ -119,7 +129,7 @@ pub fn choose(text: TextFacts, fixed: Fixed) -> Choice {
         60_000..3_000_000 => (256, 2),
         _ => (384, 2),
     };
-    with_sizes(text, fixed, usual)
+    with_sizes(text, fixed, usual, None)
 }
 
 /// Chooses the settings for a text and a time: the largest network that gets through enough of the text. `speed`
@@ -139,14 +149,19 @@ pub fn choose_within<E>(
         60_000..600_000 => (384, 2),
         _ => (1024, 2),
     };
-    let mut best = with_sizes(text, fixed, SIZES[0]);
+    let mut trained = |sizes| {
+        let choice = with_sizes(text, fixed, sizes, None);
+        let ids = speed(&choice)? * limit.as_secs_f64();
+        let is_enough = ids >= wanted(text, parameters(fixed.cell, &choice));
+        Ok((with_sizes(text, fixed, sizes, Some(ids)), is_enough))
+    };
+    let (mut best, _) = trained(SIZES[0])?;
     if fixed.hidden.is_some() && fixed.layers.is_some() {
         return Ok(best);
     }
     for sizes in SIZES.into_iter().skip(1).filter(|sizes| *sizes <= largest) {
-        let choice = with_sizes(text, fixed, sizes);
-        let ids = speed(&choice)? * limit.as_secs_f64();
-        if ids < wanted(text, parameters(fixed.cell, &choice)) {
+        let (choice, is_enough) = trained(sizes)?;
+        if !is_enough {
             break;
         }
         best = choice;
@@ -156,7 +171,7 @@ pub fn choose_within<E>(
 
 /// Ids that a network of so many parameters must get through in its time to be worth its size.
 fn wanted(text: TextFacts, parameters: f64) -> f64 {
-    all_readings(text, parameters).min(IDS_PER_PARAMETER * parameters)
+    all_readings(text, parameters).min(IDS_WANTED * parameters)
 }
 
 /// Ids that a network of so many parameters is trained on without a time: a long text is not read to the end of
@@ -180,13 +195,15 @@ fn epochs(ratio: f64) -> f64 {
     if ratio < 5.0 { 30.0 } else { 40.0 }
 }
 
-/// The settings for a text and a network of sizes `usual`, where they are not fixed.
-fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
+/// The settings for a text and a network of sizes `usual`, where they are not fixed, that gets through `ids` ids
+/// in its time.
+fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<f64>) -> Choice {
     let (hidden, layers) = (fixed.hidden.unwrap_or(usual.0), fixed.layers.unwrap_or(usual.1));
-    // Short texts need many steps, and fill few rows.
+    // Short texts need many steps.
     let (batch, seq_len) = match text.length {
         ..SHORT => (8, 32),
-        SHORT..60_000 => (16, 64),
+        SHORT..60_000 => (8, 64),
+        60_000..600_000 => (16, 64),
         _ => (32, 128),
     };
     let (batch, seq_len) = (fixed.batch.unwrap_or(batch), fixed.seq_len.unwrap_or(seq_len));
@@ -203,7 +220,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         batch,
         seq_len,
         // Larger networks diverge at a rate that smaller ones bear.
-        lr: 0.006 * (256.0 / hidden.max(256) as f64).sqrt(),
+        lr: LR * (256.0 / hidden.max(128) as f64).sqrt(),
         steps: 0,
         eval_every: None,
         patience: 6,
@@ -211,18 +228,25 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize)) -> Choice {
         train_length: train_length(text),
     };
     let parameters = parameters(fixed.cell, &choice);
-    let ratio = parameters / train_length(text);
-    choice.parameters_per_id = ratio;
-    // The more parameters for each id, the easier the text is learnt by heart.
-    (choice.dropout, choice.weight_drop, choice.weight_decay) = match ratio {
-        ..0.4 => (0.05, 0.0, 0.1),
-        ..1.5 => (0.1, 0.1, 0.3),
-        ..5.0 => (0.25, 0.2, 0.3),
+    choice.parameters_per_id = parameters / train_length(text);
+    let window = batch.max(1) as f64 * seq_len.max(1) as f64;
+    let ends = [
+        fixed.steps.map(|steps| steps as f64 * window),
+        fixed.epochs.map(|epochs| epochs as f64 * train_length(text)),
+        ids,
+    ];
+    let trained = ends.into_iter().flatten().reduce(f64::min);
+    let trained = trained.unwrap_or_else(|| trained_on(text, parameters));
+    choice.steps = ((trained / window) as u64).max(FEWEST_STEPS);
+    // The more parameters for each id, and the more often it is read, the easier the text is learnt by heart.
+    let chance = choice.parameters_per_id * trained / train_length(text);
+    (choice.dropout, choice.weight_drop, choice.weight_decay) = match chance {
+        ..8.0 => (0.05, 0.0, 0.1),
+        ..45.0 => (0.1, 0.1, 0.3),
+        ..150.0 => (0.25, 0.2, 0.3),
         _ if text.length < SHORT => (0.5, 0.4, 0.3),
         _ => (0.3, 0.4, 0.3),
     };
-    let window = batch.max(1) as f64 * seq_len.max(1) as f64;
-    choice.steps = ((trained_on(text, parameters) / window) as u64).max(FEWEST_STEPS);
     // Reading the part that validates takes a third of the time of training on it: a tenth of the time at most.
     let validated = 0.1 * text.length as f64;
     let interval = (10.0 / 3.0 * validated.min(2e6) / window) as u64;
@@ -240,80 +264,5 @@ fn parameters(cell: Cell, choice: &Choice) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(length: usize) -> TextFacts {
-        TextFacts { length, list: false }
-    }
-
-    #[test]
-    fn longer_texts_get_larger_networks_and_less_regularisation() {
-        let lengths = [0, 1, 2_000, 20_000, 300_000, 1_100_000, 10_000_000, 50_000_000];
-        let choices = lengths.map(|length| choose(text(length), Fixed::default()));
-        for two in choices.windows(2) {
-            assert!(two[0].hidden * two[0].layers <= two[1].hidden * two[1].layers, "{two:?}");
-            assert!(two[0].weight_drop >= two[1].weight_drop, "{two:?}");
-            assert!(two[0].steps <= two[1].steps, "{two:?}");
-        }
-        let [.., large] = choices;
-        // A reading of 45 million characters by 1.4 million parameters.
-        assert!((0.5..2.0).contains(&large.readings()), "{large:?}");
-        assert!(large.eval_every.is_some(), "{large:?}");
-        assert_eq!(choices[5].eval_every, None);
-    }
-
-    #[test]
-    fn what_is_fixed_stays_and_the_rest_follows_from_it() {
-        let fixed = Fixed { hidden: Some(1024), batch: Some(64), ..Fixed::default() };
-        let choice = choose(text(1_000_000), fixed);
-        assert_eq!((choice.hidden, choice.layers, choice.batch), (1024, 2, 64));
-        assert_eq!(choice.lr, 0.003);
-        let usual = choose(text(1_000_000), Fixed::default());
-        assert!(choice.weight_drop > usual.weight_drop && choice.dropout > usual.dropout);
-        // No size is too large to choose by: `validate` tells the user.
-        let huge = Some(usize::MAX);
-        for fixed in [
-            Fixed { hidden: huge, layers: huge, batch: huge, seq_len: huge, cell: Cell::Gru },
-            Fixed { batch: Some(0), seq_len: Some(0), hidden: Some(0), ..Fixed::default() },
-        ] {
-            choose(text(usize::MAX), fixed);
-        }
-    }
-
-    #[test]
-    fn a_list_is_divided_into_its_lines() {
-        let list = TextFacts { length: 30_000, list: true };
-        assert_eq!(choose(list, Fixed::default()).documents, Documents::Lines);
-        assert_eq!(choose(text(30_000), Fixed::default()).documents, Documents::Off);
-    }
-
-    /// As fast as if only the parameters counted.
-    fn within(seconds: u64, flops: f64, length: usize) -> (usize, usize) {
-        let speed = |choice: &Choice| Ok::<_, ()>(flops / parameters(Cell::Gru, choice));
-        let limit = Duration::from_secs(seconds);
-        let choice = choose_within(text(length), Fixed::default(), limit, speed).unwrap();
-        (choice.hidden, choice.layers)
-    }
-
-    #[test]
-    fn more_time_and_a_faster_machine_allow_larger_networks() {
-        let sizes = [1, 10, 60, 300, 3_000, 30_000].map(|s| within(s, 7e10, 1_000_000));
-        assert!(sizes.is_sorted(), "{sizes:?}");
-        assert!(sizes[0] < (128, 2) && sizes[5] > (384, 2), "{sizes:?}");
-        assert!(within(60, 7e10, 1_000_000) < within(60, 7e12, 1_000_000));
-        // However long, a short text is learnt by heart by a large network.
-        assert_eq!(within(1_000_000, 7e10, 2_000), (64, 1));
-        assert_eq!(within(0, 7e10, 1_000_000), (64, 1));
-    }
-
-    #[test]
-    fn sizes_that_are_given_are_not_measured() {
-        let fixed = Fixed { hidden: Some(100), layers: Some(1), ..Fixed::default() };
-        let limit = Duration::from_secs(1);
-        let choice = choose_within(text(1000), fixed, limit, |_| Err("measured")).unwrap();
-        assert_eq!((choice.hidden, choice.layers), (100, 1));
-        let failed = choose_within(text(1_000_000), Fixed::default(), limit, |_| Err("measured"));
-        assert_eq!(failed.unwrap_err(), "measured");
-    }
-}
+#[path = "choice_tests.rs"]
+mod tests;
