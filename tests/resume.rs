@@ -45,20 +45,10 @@ pub fn assert_same_run(dir: &TestDir, a: &str, b: &str) {
 /// Stops `parts` after each of `stops` steps by ending the run there, then lets it go on.
 pub fn in_parts_and_whole(more: &[&str]) {
     let dir = TestDir::new();
-    let whole = [
-        more,
-        &[
-            "--eval-every",
-            "7",
-            "--schedule",
-            "constant",
-            "--dropout",
-            "0.2",
-            "--weight-drop",
-            "0.1",
-        ],
-    ]
-    .concat();
+    // All that depends on the end that is given at first.
+    let fixed =
+        "--schedule constant --dropout 0.2 --weight-drop 0.1 --weight-decay 0.1 --eval-every 7";
+    let whole: Vec<&str> = more.iter().copied().chain(fixed.split(' ')).collect();
     assert_eq!(dir.train_tiny("whole", &whole).code, Some(0));
     let first = [&whole[..], &["--steps", "7"]].concat();
     let run = dir.train_tiny("parts", &first);
