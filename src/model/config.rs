@@ -133,7 +133,7 @@ impl ModelConfig {
     }
 
     /// Number and size of the layers in words: `1 layer of 64`, `2 layers of 256`.
-    pub(crate) fn layers_in_words(&self) -> String {
+    pub fn layers_in_words(&self) -> String {
         format!("{} of {}", count_of_layers(self.layers), self.hidden)
     }
 
