@@ -12,7 +12,7 @@ use chargru::train::{Event, Job};
 use chargru::{Device, Result};
 
 use crate::resume::assert_same_run;
-use crate::support::{Start, TIDE, TestDir, json};
+use crate::support::{TIDE, TestDir, json};
 
 /// Settings of a small network.
 const TINY: &str =
@@ -146,6 +146,7 @@ fn a_number_of_parameters_chooses_the_size_of_each_cell() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_comparison_goes_on_to_the_bit() {
+    use crate::support::Start;
     let dir = dir();
     let common = format!("{TINY} --cells lstm,gru --steps 6000 --eval-every 500 --hidden 32");
     let common = common.replace("--hidden 16 ", "");

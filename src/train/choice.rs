@@ -235,9 +235,10 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<
         fixed.epochs.map(|epochs| epochs as f64 * train_length(text)),
         ids,
     ];
-    let trained = ends.into_iter().flatten().reduce(f64::min);
-    let trained = trained.unwrap_or_else(|| trained_on(text, parameters));
-    choice.steps = ((trained / window) as u64).max(FEWEST_STEPS);
+    let given = ends.into_iter().flatten().reduce(f64::min);
+    let usual = trained_on(text, parameters).max(FEWEST_STEPS as f64 * window);
+    let trained = given.unwrap_or(usual);
+    choice.steps = (trained / window) as u64;
     // The more parameters for each id, and the more often it is read, the easier the text is learnt by heart.
     let chance = choice.parameters_per_id * trained / train_length(text);
     (choice.dropout, choice.weight_drop, choice.weight_decay) = match chance {

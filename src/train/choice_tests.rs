@@ -76,6 +76,8 @@ fn regularisation_follows_from_the_end_that_is_given() {
     assert!(usual < weight_drop(Fixed { epochs: Some(100), ..Fixed::default() }));
     let both = Fixed { steps: Some(u64::MAX), epochs: Some(1), ..Fixed::default() };
     assert!(usual > weight_drop(both));
+    let few = choose(text(2_000), Fixed { steps: Some(10), ..Fixed::default() });
+    assert_eq!(few.steps, 10);
     let sized = Fixed { hidden: Some(256), layers: Some(2), ..Fixed::default() };
     let within = |seconds| {
         let limit = Duration::from_secs(seconds);
