@@ -3,10 +3,9 @@
 use anyhow::Result;
 use candle_core::Device;
 
-use crate::cli::output::{grouped, log};
+use crate::cli::output::{grouped, layers_of, log};
 use crate::cli::settings::Settings;
 use crate::error::Error;
-use crate::model::count_of_layers;
 use crate::text::{Corpus, Documents};
 use crate::train::{Choice, Fixed, TextFacts, choose, choose_within, training_speed};
 
@@ -38,9 +37,8 @@ pub(crate) fn describe(choice: &Choice, corpus: &Corpus, settings: &Settings) {
         });
         let entries = if list { ", a list whose lines are learnt each on its own" } else { "" };
         log!(
-            "chosen  {} of {} for {} characters{entries}{time}",
-            count_of_layers(choice.layers),
-            choice.hidden,
+            "chosen  {} for {} characters{entries}{time}",
+            layers_of(choice.layers, choice.hidden),
             grouped(corpus.characters() as u64),
         );
     }

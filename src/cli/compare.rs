@@ -18,12 +18,12 @@ use crate::cli::count::Count;
 use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::escape;
-use crate::cli::output::{Outcome, emit, emit_json, grouped, log};
+use crate::cli::output::{Outcome, emit, emit_json, grouped, layers_of, log};
 use crate::cli::settings::Settings;
 use crate::cli::signals::Signals;
 use crate::cli::time::Time;
 use crate::compare::{Comparison, Plan, Results, SavedComparison, State, check_folder};
-use crate::model::{Cell, count_of_layers};
+use crate::model::Cell;
 use crate::train::{Choice, TextFacts, choose};
 
 #[derive(Args)]
@@ -229,10 +229,9 @@ fn describe(comparison: &Comparison) {
     );
     for cell in &results.cells {
         log!(
-            "model   {}, {} of {}, {} parameters",
+            "model   {}, {}, {} parameters",
             cell.cell,
-            count_of_layers(cell.layers),
-            cell.hidden,
+            layers_of(cell.layers, cell.hidden),
             grouped(cell.parameters)
         );
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::checkpoint::Checkpoint;
 use crate::cli::checkpoint;
 use crate::cli::escape;
-use crate::cli::output::{PSEUDO_LIKELIHOOD, bits, emit, grouped};
+use crate::cli::output::{PSEUDO_LIKELIHOOD, bits, emit, grouped, layers_of};
 use crate::data::paths::JsonPath;
 use crate::proofread::FALSE_ALARMS;
 
@@ -63,7 +63,7 @@ fn as_text(checkpoint: &Checkpoint) -> String {
             "{}{}, {}{}, embedding {}, vocabulary {} {}{}{}",
             if model.bidirectional { "bidirectional " } else { "" },
             model.cell,
-            model.layers_in_words(),
+            layers_of(model.layers, model.hidden),
             if model.bidirectional { " in each direction" } else { "" },
             model.embedding,
             model.vocab,

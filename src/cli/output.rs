@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 
 use crate::cli::escape;
+use crate::model::count_of_layers;
 
 /// Why a command ended, where it ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,11 @@ pub(crate) fn with_final_newline(mut text: String) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Number and size of the layers: `1 layer of 64`, `2 layers of 256`.
+pub(crate) fn layers_of(layers: usize, hidden: usize) -> String {
+    format!("{} of {hidden}", count_of_layers(layers))
 }
 
 /// A count with thousands set apart: 1,234,567.

@@ -15,7 +15,7 @@ use crate::cli::device::Target;
 use crate::cli::errors::with_flags;
 use crate::cli::escape;
 use crate::cli::kept_samples::KeptSamples;
-use crate::cli::output::{Outcome, PSEUDO_LIKELIHOOD, bits, emit_text, grouped, log};
+use crate::cli::output::{Outcome, PSEUDO_LIKELIHOOD, bits, emit_text, grouped, layers_of, log};
 use crate::cli::progress::ProgressDisplay;
 use crate::cli::resume;
 use crate::cli::settings::Settings;
@@ -182,7 +182,7 @@ fn describe(trainer: &Trainer) {
         if model.bidirectional { "bidirectional " } else { "" },
         if model.residual { "residual " } else { "" },
         model.cell,
-        model.layers_in_words(),
+        layers_of(model.layers, model.hidden),
         grouped(model.parameter_count() as u64)
     );
     let steps_per_epoch = data.batches.steps_per_epoch() as u64;

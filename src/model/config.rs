@@ -132,11 +132,6 @@ impl ModelConfig {
         Self { bidirectional: false, ..self.clone() }
     }
 
-    /// Number and size of the layers in words: `1 layer of 64`, `2 layers of 256`.
-    pub fn layers_in_words(&self) -> String {
-        format!("{} of {}", count_of_layers(self.layers), self.hidden)
-    }
-
     /// The directions in which the layers read.
     fn directions(&self) -> &'static [Direction] {
         if self.bidirectional {

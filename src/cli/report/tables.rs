@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cli::output::bits;
+use crate::cli::output::{bits, layers_of};
 use crate::cli::report::html::{count, nats, text, time};
 use crate::cli::report::runs::Run;
 use crate::data::CorpusRecord;
@@ -63,7 +63,7 @@ pub(super) fn summary(runs: &[Run]) -> String {
         row(runs, "model", |run| {
             let model = &run.record.config.model;
             let both = if model.bidirectional { "bidirectional " } else { "" };
-            format!("{both}{}, {}", model.cell, model.layers_in_words())
+            format!("{both}{}, {}", model.cell, layers_of(model.layers, model.hidden))
         }),
         row(runs, "parameters", |run| count(run.record.config.model.parameter_count() as u64)),
         row(runs, "text", |run| run.record.config.corpus.name.clone()),
