@@ -146,7 +146,7 @@ def main():
         print(f"step {step}: {loss:.4f} after {time.perf_counter() - begun:.1f} s", flush=True)
 
     lines = [json.loads(line) for line in (args.run / "metrics.jsonl").read_text().splitlines()]
-    ours = next((line for line in lines if line["val_loss"] <= args.loss), None)
+    ours = next((line for line in lines if (line["val_loss"] or math.inf) <= args.loss), None)
     if ours is None:
         sys.exit(f"the run did not come to {args.loss}: raise --loss")
     print(f"chargru: {ours['val_loss']:.4f} after {ours['elapsed_seconds']:.1f} s, step {ours['step']}")

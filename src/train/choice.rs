@@ -133,7 +133,8 @@ pub fn choose(text: TextFacts, fixed: Fixed) -> Choice {
 }
 
 /// Chooses the settings for a text and a time: the largest network that gets through enough of the text. `speed`
-/// measures how many ids a second a network is trained on; it is asked for ever larger networks.
+/// measures how many ids a second a network is trained on; it is asked for ever larger networks, and once where the
+/// sizes are fixed, as the regularisation follows from the readings.
 ///
 /// # Errors
 /// Those of `speed`.
@@ -240,8 +241,8 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<
     let trained = given.unwrap_or(usual);
     choice.steps = (trained / window) as u64;
     // The more parameters for each id, and the more often it is read, the easier the text is learnt by heart.
-    let chance = choice.parameters_per_id * trained / train_length(text);
-    (choice.dropout, choice.weight_drop, choice.weight_decay) = match chance {
+    let parameters_and_readings = choice.parameters_per_id * trained / train_length(text);
+    (choice.dropout, choice.weight_drop, choice.weight_decay) = match parameters_and_readings {
         ..8.0 => (0.05, 0.0, 0.1),
         ..45.0 => (0.1, 0.1, 0.3),
         ..150.0 => (0.25, 0.2, 0.3),
