@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::cli::args::wrong;
@@ -16,7 +16,7 @@ use crate::generate::{
     FinishReason, LogProbabilities, MAX_SAMPLES, Repetition, Request, Sample, SamplingConfig,
     TextStream, samples, stream,
 };
-use crate::text::{Corpus, Documents, Encoding, ReadOptions, Tokenizer, UnknownCharacters};
+use crate::text::{Corpus, Documents, Encoding, ReadOptions, Tokenizer};
 
 #[derive(Args)]
 pub(crate) struct SampleArgs {
@@ -126,7 +126,8 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let prompt = read_prompt(args, &checkpoint.config.corpus)?;
     let ids = match args.unknown {
         Unknown::Skip => tokenizer.encode_skipping_unknown(&prompt),
-        Unknown::Error => encode_known(tokenizer, &prompt)
+        Unknown::Error => tokenizer
+            .encode_known(&prompt)
             .context("the prompt cannot be read; --unknown skip leaves such characters out")?,
     };
     // What is printed is what the model read.
@@ -151,25 +152,6 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         .map(|sample| with_final_newline(format!("{shown}{}", sample.text)))
         .collect();
     emit_text(&texts.join(between))
-}
-
-/// The prompt's ids; a character that only the unknown id could stand for is an error too.
-fn encode_known(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
-    let ids = tokenizer.encode(prompt)?;
-    if let Some(unknown) = tokenizer.unknown()
-        && ids.contains(&unknown)
-    {
-        let mut characters: Vec<char> = prompt
-            .chars()
-            .zip(&ids)
-            .filter(|(_, id)| **id == unknown)
-            .map(|(character, _)| character)
-            .collect();
-        characters.sort_unstable();
-        characters.dedup();
-        return Err(UnknownCharacters { characters }.into());
-    }
-    Ok(ids)
 }
 
 fn print_as_it_comes(stream: TextStream, prompt: &str) -> Result<()> {
@@ -236,19 +218,7 @@ fn read_prompt(args: &SampleArgs, record: &CorpusRecord) -> Result<String> {
         _ if !std::io::stdin().is_terminal() => from_stdin()?,
         _ => return Ok(String::new()),
     };
-    if record.documents != Documents::Lines {
-        return Ok(text.into_text());
-    }
-    let lines: Vec<&str> = text.documents(Documents::Lines).collect();
-    match lines[..] {
-        [] => Ok(String::new()),
-        [line] => Ok(line.to_string()),
-        _ => Err(anyhow!(
-            "the prompt has {} lines, but this model was trained with --documents lines: each line is a \
-             document of its own, and none holds a newline: give one line",
-            lines.len()
-        )),
-    }
+    Ok(record.prompt(text)?)
 }
 
 /// A seed nobody chose: the clock's finest digits and the process's number.
