@@ -121,7 +121,7 @@ fn scored(choice: &Choice, column: &Column, values: &[f32], half: usize) -> Foun
             false => feature.len(),
         },
         is_high: choice.is_high,
-        threshold: self
+        threshold: choice
             .threshold
             .map(|threshold| (threshold, f1(values, &holds, threshold, choice.is_high))),
     }

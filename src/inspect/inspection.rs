@@ -28,7 +28,8 @@ pub struct Inspection {
     pub memory: Option<Vec<f32>>,
 }
 
-/// Reads a text and gives a gate or state of layer `layer`, counted from 1. Takes T·H numbers of memory, twice.
+/// Reads a text and gives a gate or state of layer `layer`, counted from 1. Takes T·H numbers of memory, and
+/// as many for [`Inspection::memory`].
 ///
 /// # Errors
 /// [`Error::Setting`] for a layer or a gate that the network does not have; [`Error::Logits`] for weights so
@@ -39,57 +40,76 @@ pub fn inspect(
     layer: usize,
     gate: Gate,
 ) -> Result<Inspection> {
+    check(network, layer, gate)?;
+    let mut all = read(network, reading, &[(layer, gate)])?;
+    // As many as were asked for.
+    Ok(all.remove(0))
+}
+
+/// [`inspect`] for several gates or states, in the order of `places`, by one reading of the text.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_all(
+    network: &Network,
+    reading: &Reading,
+    places: &[(usize, Gate)],
+) -> Result<Vec<Inspection>> {
+    places.iter().try_for_each(|&(layer, gate)| check(network, layer, gate))?;
+    read(network, reading, places)
+}
+
+/// Refuses a layer or a gate that the network does not have.
+fn check(network: &Network, layer: usize, gate: Gate) -> Result<()> {
     let config = network.config();
-    let gates = Gate::of(config.cell);
     ensure!(
         (1..=config.layers).contains(&layer),
         Error::out_of_range(
             "layer",
             layer,
-            format!("the network's layers are 1 to {}", config.layers)
+            format!("the model's layers are 1 to {}", config.layers)
         )
     );
+    let gates = Gate::of(config.cell);
     ensure!(
         gates.contains(&gate),
         Error::out_of_range("gate", gate, format!("a {} has {}", config.cell, names(gates)))
     );
+    Ok(())
+}
+
+fn read(network: &Network, reading: &Reading, places: &[(usize, Gate)]) -> Result<Vec<Inspection>> {
+    let config = network.config();
     let keeping = keeping_gate(config.cell);
-    let (mut values, mut keeps) = (Vec::new(), Vec::new());
+    let mut values = vec![Vec::new(); places.len()];
+    // Of each layer, where memory is asked for: the gate that keeps.
+    let mut keeps = vec![Vec::new(); config.layers];
     let mut windows = reading.windows(network)?;
     while let Some(window) = windows.read(reading.len())? {
-        values.extend(window.values(layer - 1, gate)?);
-        if let Some((keeping, _)) = keeping.filter(|(keeping, _)| *keeping != gate) {
-            keeps.extend(window.values(layer - 1, keeping)?);
+        for (values, &(layer, gate)) in values.iter_mut().zip(places) {
+            values.extend(window.values(layer - 1, gate)?);
+        }
+        for (index, keeps) in keeps.iter_mut().enumerate() {
+            let is_asked = places.iter().any(|(layer, _)| *layer == index + 1);
+            if let Some((keeping, _)) = keeping.filter(|_| is_asked) {
+                keeps.extend(window.values(index, keeping)?);
+            }
         }
     }
-    let memory = keeping.map(|(keeping, inverted)| {
-        let of_gate = if keeping == gate { &values } else { &keeps };
-        characters_kept(of_gate, config.hidden, inverted)
-    });
-    Ok(Inspection {
+    let memory: Vec<Option<Vec<f32>>> =
+        keeps.iter().map(|keeps| Some(characters_kept(keeps, config.hidden, keeping?.1))).collect();
+    let inspection = |(values, &(layer, gate)): (Vec<f32>, &(usize, Gate))| Inspection {
         layer,
         layers: config.layers,
         gate,
-        gates,
+        gates: Gate::of(config.cell),
         signed: gate.is_signed(config.cell),
         units: config.hidden,
         tokens: reading.tokens(),
         values,
-        memory,
-    })
-}
-
-/// The values of one unit over a text, [T]; `layer` counts from 1, `unit` from 0.
-///
-/// # Errors
-/// As [`inspect`]; also a unit that the layer does not have.
-pub fn column(
-    network: &Network,
-    reading: &Reading,
-    (layer, gate, unit): (usize, Gate, usize),
-) -> Result<Vec<f32>> {
-    let inspection = inspect(network, reading, layer, gate)?;
-    inspection.column(unit)
+        memory: memory[layer - 1].clone(),
+    };
+    Ok(values.into_iter().zip(places).map(inspection).collect())
 }
 
 /// z, r, n, h.

@@ -7,7 +7,7 @@ use crate::inspect::inspection::Inspection;
 use crate::inspect::memory::{Bin, histogram};
 
 impl Inspection {
-    /// As the program's JSON and its server write it; values with three decimals.
+    /// As the program's JSON and its server write it: an object; values with three decimals.
     pub fn to_json(&self, found: Option<&Found>) -> Value {
         let row = |row: &[f32]| row.iter().map(|&value| rounded(value)).collect::<Vec<_>>();
         json!({

@@ -27,6 +27,6 @@ mod units;
 pub use columns::LeftOut;
 pub use features::{Feature, features};
 pub use find::{Found, FoundUnit, MOST_CHARACTERS, find};
-pub use inspection::{Inspection, column, inspect};
+pub use inspection::{Inspection, inspect, inspect_all};
 pub use memory::{Bin, histogram, keeping_gate};
 pub use reading::Reading;
