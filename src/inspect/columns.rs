@@ -58,7 +58,9 @@ fn too_few(values: &[f32], is_binary: bool) -> Option<&'static str> {
     let others = values.iter().filter(|value| **value != common).count();
     let rarer = others.min(values.len() - others);
     match is_binary {
-        true if rarer < LEAST_POSITIONS => Some("it holds, or does not, at too few characters"),
+        true if rarer < LEAST_POSITIONS => {
+            Some("it holds, or does not hold, at too few characters")
+        }
         false if others < LEAST_POSITIONS => Some("it hardly changes"),
         _ => None,
     }

@@ -16,7 +16,8 @@ pub const MOST_CHARACTERS: usize = 500_000;
 
 /// What was found in a text.
 pub struct Found {
-    /// The best units of each feature: those of yes or no first, the best of them first; then the counts.
+    /// The best units of each feature, in the order of [`features`](crate::inspect::features): those of yes or
+    /// no first, then the counts.
     pub units: Vec<FoundUnit>,
     /// Features that say too little of this text.
     pub left_out: Vec<LeftOut>,
@@ -92,7 +93,6 @@ pub fn find(network: &Network, reading: &Reading, most: usize) -> Result<Found> 
         .zip(&values)
         .map(|(choice, values)| scored(choice, &columns[choice.column], values, half))
         .collect();
-    found.units.sort_by(|a, b| b.is_binary.cmp(&a.is_binary).then(b.score.total_cmp(&a.score)));
     Ok(found)
 }
 

@@ -112,18 +112,25 @@ impl Group {
     /// Adds values [T, H] of all units of its layer and gate, up to token `end`.
     fn add(&mut self, values: &[f32], size: usize, end: usize, rows: &[Row]) {
         let start = end - values.len() / size;
-        let of = |unit: usize| values.iter().skip(unit).step_by(size).copied();
+        // Unit by unit, which the loops below read in order.
+        let count = self.samples.len().max(self.bins.len());
+        let mut columns = vec![Vec::with_capacity(end - start); count];
+        for row in values.chunks_exact(size) {
+            for (column, &value) in columns.iter_mut().zip(&row[self.first..]) {
+                column.push(value);
+            }
+        }
         if self.bins.is_empty() {
-            for (index, sample) in self.samples.iter_mut().enumerate() {
-                sample.extend(of(self.first + index));
+            for (sample, column) in self.samples.iter_mut().zip(columns) {
+                sample.extend(column);
             }
             if end >= SAMPLE {
                 self.fill(rows);
             }
             return;
         }
-        for (index, bins) in self.bins.iter_mut().enumerate() {
-            bins.add(of(self.first + index).zip(&rows[start..end]));
+        for (bins, column) in self.bins.iter_mut().zip(columns) {
+            bins.add(column.into_iter().zip(&rows[start..end]));
         }
     }
 

@@ -170,7 +170,7 @@ fn search(network: &Network, reading: &Reading, top: usize) -> Result<Found> {
         log!("note    the first {} of {} characters are searched", grouped(read), grouped(all));
     }
     for left_out in &found.left_out {
-        log!("note    left out: {}, as {} of the text", left_out.label, left_out.why);
+        log!("note    left out: {}: {}", left_out.label, left_out.why);
     }
     if found.units.is_empty() {
         log!("note    nothing was found: give a longer text");

@@ -1,3 +1,4 @@
+// Reads the values of the page, lets one choose a layer and a gate, and shows them by GatesView (gates.js).
 const data = JSON.parse(document.getElementById("data").textContent);
 const kinds = Object.keys(data.values).map((key) => key.split("."));
 const distinct = (values) => [...new Set(values)];
@@ -8,7 +9,8 @@ function values(key) {
   if (!decoded.has(key)) {
     const { low, high, base64 } = data.values[key];
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    const row = (index) => Array.from(bytes.subarray(index * data.units, (index + 1) * data.units), (byte) => low + (byte / 255) * (high - low));
+    const number = (byte) => low + (byte / 255) * (high - low);
+    const row = (index) => Array.from(bytes.subarray(index * data.units, (index + 1) * data.units), number);
     decoded.set(key, data.tokens.map((_, index) => row(index)));
   }
   return decoded.get(key);
@@ -36,14 +38,17 @@ function buttons(name, all, choose) {
   for (const one of all) {
     const button = element("button", "", WHAT[one] ? `${one} ${WHAT[one]}` : one);
     Object.assign(button, { type: "button", value: one });
-    button.addEventListener("click", () => { choose(one); show(); });
+    button.addEventListener("click", () => {
+      choose(one);
+      show();
+    });
     group.append(button);
   }
   document.getElementById("choice").append(group);
 }
 
 buttons("layer", distinct(kinds.map(([one]) => one)), (one) => { layer = one; });
-buttons("", distinct(kinds.map(([, one]) => one)), (one) => { gate = one; });
+buttons("", data.gates.filter((one) => kinds.some(([, gate]) => gate === one)), (one) => { gate = one; });
 view.onRequest = (found) => {
   if (!(`${found.layer}.${found.gate}` in data.values)) return;
   [layer, gate] = [String(found.layer), found.gate];

@@ -111,6 +111,7 @@ fn data(
         "units": all.first().map(|inspection| inspection.units),
         "layer": layer,
         "gate": gate.name(),
+        "gates": selection.gates.iter().map(|gate| gate.name()).collect::<Vec<_>>(),
         "unit": unit,
         "values": values,
         "memory": memory,
