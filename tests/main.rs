@@ -21,6 +21,10 @@ mod reference_path;
 mod report;
 mod residual;
 mod resume;
+#[cfg(feature = "serve")]
+mod serve_hostile;
+#[cfg(feature = "serve")]
+mod serve_load;
 mod session;
 mod support;
 mod terminals;
