@@ -11,6 +11,7 @@ mod crash;
 mod fill;
 mod folders;
 mod generation;
+mod inspect;
 mod memory;
 mod module_map;
 mod network;

@@ -205,7 +205,7 @@ export class GatesView {
     this.memory = element("figure", "gates-memory");
     this.foundRows = element("tbody");
     this.foundTable = element("table", "gates-found", "",
-      element("thead", "", "", element("tr", "", "", ...["what it follows", "layer gate unit", "score"].map((name) => element("th", "", name)))),
+      element("thead", "", "", element("tr", "", "", ...["what it follows", "unit", "score"].map((name) => element("th", "", name)))),
       this.foundRows);
     this.foundPart = element("section", "", "", element("h4", "", "Units that follow something"), this.foundTable,
       element("p", "gates-note", "Choose one to colour the text by it. Units are chosen on the first half of the text and " +
@@ -414,7 +414,7 @@ export class GatesView {
       const score = element("td", "", one.score.toFixed(3));
       const sense = one.high === false ? "The unit is low there. " : "";
       score.title = `${sense}${one.positions} positions.`;
-      const place = element("td", "", `${one.layer} ${one.gate} ${one.unit}`);
+      const place = element("td", "", `${one.gate} ${one.unit}, layer ${one.layer}`);
       return element("tr", "", "", element("td", "", "", button), place, score);
     });
     this.foundRows.replaceChildren(...rows);
