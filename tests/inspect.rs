@@ -242,7 +242,7 @@ fn units_that_were_planted_are_found() -> chargru::Result<()> {
     let found = find(&network, &reading, 2)?;
     assert_eq!(found.read, text.len());
     for (feature, unit, is_high, positions) in
-        [("capital", 0, true, 160), ("brackets", 1, true, 680), ("line_place", 2, false, 3000)]
+        [("capital", 0, true, 160), ("brackets", 1, true, 600), ("line_place", 2, false, 3000)]
     {
         let best = of(&found, feature);
         assert_eq!((best.layer, best.gate, best.unit), (1, Gate::H, unit), "{feature}");
@@ -498,12 +498,12 @@ fn what_cannot_be_inspected_is_said() {
 fn bidirectional_models_show_their_forward_half_and_lines_are_documents() {
     let dir = TestDir::new();
     tiny(&dir, &["--bidirectional", "--documents", "lines"]);
-    dir.file("text.txt", "Nobody asks.\n\nWhy it goes.\n");
+    dir.file("text.txt", "Nobody asks.\n\nThe tide.\n");
     let run = dir.run(&["inspect", "--checkpoint", "run", "text.txt"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stderr.contains("half that reads forward"), "{run:?}");
     let object = json(&run.stdout);
     let tokens = object["tokens"].as_array().expect("tokens");
     let text: String = tokens.iter().map(|token| token.as_str().expect("text")).collect();
-    assert_eq!(text, "Nobody asks.\nWhy it goes.");
+    assert_eq!(text, "Nobody asks.\nThe tide.");
 }

@@ -56,7 +56,8 @@ view.onRequest = (found) => {
 };
 // What is the most telling is shown first: a unit that knows where the text is, not which letter it has read.
 const there = (found) => `${found.layer}.${found.gate}` in data.values;
-const places = (data.found ?? []).filter((found) => there(found) && found.feature.match(/speaker|quotes|brackets|comment/));
-const best = places.sort((a, b) => b.f1 - a.f1)[0] ?? data.found?.find(there);
+const telling = ["speaker", "quotes", "brackets", "comment"];
+const found = (data.found ?? []).filter((one) => there(one) && telling.includes(one.feature));
+const best = found.sort((a, b) => b.f1 - a.f1)[0] ?? data.found?.find(there);
 if (best && data.unit === null) view.onRequest(best);
 else show(data.unit ?? undefined);
