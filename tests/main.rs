@@ -11,11 +11,8 @@ mod crash;
 mod fill;
 mod folders;
 mod generation;
-<<<<<<< HEAD
 mod generation_controls;
-=======
 mod inspect;
->>>>>>> inspect
 mod memory;
 mod module_map;
 mod network;
