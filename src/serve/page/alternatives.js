@@ -1,0 +1,144 @@
+/** The small window beside a character: its probability, and what else the model held likely there. */
+
+import { bits } from "./colour.js";
+import { byId, element, percent, spoken, visible } from "./dom.js";
+
+const popover = byId("alternatives");
+
+/** The characters' window is one for the whole page; `owner` is who shows it now. */
+let owner = null;
+
+export class Alternatives {
+  #text;
+  #onTake;
+  #index = -1;
+  #closing = 0;
+
+  /**
+   * @param {import("./coloured_text.js").ColouredText} text
+   * @param {((index: number, token: string, logprob: number) => void) | undefined} onTake without it nothing can be taken
+   */
+  constructor(text, onTake) {
+    this.#text = text;
+    this.#onTake = onTake;
+    const { container } = text;
+    container.addEventListener("pointerover", (event) => {
+      if (event.pointerType !== "touch") this.#show(text.indexOf(event.target));
+    });
+    container.addEventListener("pointerleave", () => this.#closeSoon());
+    container.addEventListener("focusin", (event) => this.#show(text.indexOf(event.target)));
+    container.addEventListener("focusout", (event) => {
+      if (!popover.contains(event.relatedTarget)) this.#closeSoon();
+    });
+    container.addEventListener("click", (event) => {
+      const index = text.indexOf(event.target);
+      if (index >= 0 && document.getSelection().isCollapsed) text.focus(index);
+    });
+    container.addEventListener("keydown", (event) => this.#keyInText(event));
+    popover.addEventListener("pointerenter", () => owner === this && clearTimeout(this.#closing));
+    popover.addEventListener("pointerleave", () => owner === this && this.#closeSoon());
+    popover.addEventListener("keydown", (event) => owner === this && this.#keyInList(event));
+    popover.addEventListener("focusout", (event) => {
+      if (owner === this && !popover.contains(event.relatedTarget)) this.#closeSoon();
+    });
+    popover.addEventListener("click", (event) => owner === this && this.#take(event.target.closest("button")));
+    window.addEventListener("scroll", () => owner === this && this.#place(), { passive: true });
+  }
+
+  #show(index) {
+    const item = this.#text.items[index];
+    if (!item || item.logprob === null || popover.contains(document.activeElement)) return;
+    clearTimeout(this.#closing);
+    owner?.release();
+    owner = this;
+    this.#index = index;
+    const span = this.#text.span(index);
+    span.classList.add("shown");
+    span.setAttribute("role", "button");
+    span.ariaLabel = `${spoken(item.text)}, ${percent(Math.exp(item.logprob))}`;
+    const words = `${bits(item.logprob).toFixed(1)} bits`;
+    popover.replaceChildren(
+      element("p", {}, element("b", {}, visible(item.text)), ` ${percent(Math.exp(item.logprob))} · ${words}`),
+      ...item.top.map(([token, logprob]) => this.#row(item, token, logprob)),
+    );
+    popover.ariaLabel = "Alternatives";
+    popover.hidden = false;
+    this.#place();
+  }
+
+  #row(item, token, logprob) {
+    const share = element("i", { className: "share" });
+    share.style.width = `${100 * Math.exp(logprob)}%`;
+    const parts = [element("span", { className: "token" }, visible(token)), element("span", { className: "track" }, share)];
+    const row = element("button", { type: "button", data: { token, logprob } }, ...parts, percent(Math.exp(logprob)));
+    row.ariaLabel = `${spoken(token)}, ${percent(Math.exp(logprob))}`;
+    row.classList.toggle("written", token === item.text);
+    // Part of a character cannot be written alone; the end of a text and the written character change nothing.
+    row.disabled = !this.#onTake || token === item.text || token === "" || (token.length > 1 && token.startsWith("bytes:"));
+    return row;
+  }
+
+  /** Below the character, or above where the window ends. */
+  #place() {
+    const span = this.#text.span(this.#index);
+    if (!span) return;
+    const at = span.getBoundingClientRect();
+    const { offsetWidth: width, offsetHeight: height } = popover;
+    const right = document.documentElement.clientWidth - width - 8;
+    const below = at.bottom + 4;
+    const top = below + height > window.innerHeight && at.top - height - 4 > 0 ? at.top - height - 4 : below;
+    popover.style.left = `${Math.max(8, Math.min(at.left - 12, right))}px`;
+    popover.style.top = `${top}px`;
+  }
+
+  #keyInText(event) {
+    if (event.key === "Escape") this.close();
+    if (owner !== this || !["Enter", " "].includes(event.key) || this.#text.indexOf(event.target) < 0) return;
+    const first = popover.querySelector("button:not(:disabled)");
+    if (!first) return;
+    event.preventDefault();
+    first.focus();
+  }
+
+  #keyInList(event) {
+    const rows = [...popover.querySelectorAll("button:not(:disabled)")];
+    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (move) rows[(rows.indexOf(document.activeElement) + move + rows.length) % rows.length].focus();
+    if (event.key === "Escape") {
+      const index = this.#index;
+      event.stopPropagation();
+      this.close();
+      this.#text.focus(index);
+    }
+    if (move || event.key === "Escape") event.preventDefault();
+  }
+
+  #take(row) {
+    if (!row || row.disabled) return;
+    const index = this.#index;
+    this.close();
+    this.#onTake(index, row.dataset.token, Number(row.dataset.logprob));
+  }
+
+  #closeSoon() {
+    clearTimeout(this.#closing);
+    this.#closing = setTimeout(() => owner === this && this.close(), 200);
+  }
+
+  /** Leaves the window to another text. */
+  release() {
+    clearTimeout(this.#closing);
+    const span = this.#text.span(this.#index);
+    span?.classList.remove("shown");
+    span?.removeAttribute("role");
+    span?.removeAttribute("aria-label");
+    this.#index = -1;
+    owner = null;
+  }
+
+  close() {
+    if (owner !== this) return;
+    this.release();
+    popover.hidden = true;
+  }
+}

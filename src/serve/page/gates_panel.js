@@ -1,0 +1,74 @@
+/** The panel that shows the gates and the hidden state of a layer over a text. GatesView draws them. */
+
+import { call } from "./api.js";
+import { byId, characters, element } from "./dom.js";
+import { GatesView } from "./gates.js";
+import { limits, model, models } from "./models.js";
+import { Task } from "./panel.js";
+import { keepField, session } from "./state.js";
+
+const NAMES = { z: "update gate", r: "reset gate", n: "candidate", h: "hidden state", i: "input gate", f: "forget gate", g: "candidate", o: "output gate", c: "cell state" };
+
+const panel = byId("gates");
+const text = byId("gates-text");
+const layer = byId("gates-layer");
+const gate = byId("gates-gate");
+
+/** Fills a choice and keeps what is chosen, where it is still there. */
+function offer(select, entries, usual) {
+  const wanted = select.value || session.load(`field.${select.id}`, usual);
+  select.replaceChildren(...entries.map(([value, label]) => element("option", { value }, label)));
+  select.value = entries.some(([value]) => value === wanted) ? wanted : usual;
+}
+
+/** @param {() => string} writtenText taken where no text is given yet */
+export function startGates(writtenText) {
+  const status = byId("gates-status");
+  const place = byId("gates-view");
+  const task = new Task(panel, (words) => (status.textContent = words));
+  let view = null;
+  /** What --find found in which text, by which model; shown again while both are the same. */
+  let kept = { of: "", found: null };
+
+  const look = (find, unit) =>
+    task.run(async (options) => {
+      const request = { model: model()?.id, text: text.value, layer: Number(layer.value), gate: gate.value, find };
+      const of = `${request.model}\n${request.text}`;
+      status.textContent = find ? "Reading, and looking for units." : "Reading.";
+      const answer = await call("/v1/inspect", request, options);
+      if (find) kept = { of, found: answer.found };
+      const found = kept.of === of ? kept.found : null;
+      place.hidden = false;
+      view ??= new GatesView(place);
+      view.onRequest = (wanted) => {
+        layer.value = String(wanted.layer);
+        gate.value = wanted.gate;
+        look(false, wanted.unit);
+      };
+      view.show({ ...answer, found, unit });
+      status.textContent = find && !found?.length ? "No unit follows anything: the text is too short for that, or too even." : "";
+    }).then((outcome) => outcome === "done" || (status.textContent = ""));
+
+  models.addEventListener("change", () => {
+    const { layers, gates } = model().chargru;
+    const numbers = Array.from({ length: layers }, (_, index) => String(index + 1));
+    offer(layer, numbers.map((number) => [number, number]), String(layers));
+    offer(gate, gates.map((name) => [name, NAMES[name] ? `${name}, ${NAMES[name]}` : name]), "h");
+  });
+  keepField(text, session);
+  for (const select of [layer, gate]) {
+    select.addEventListener("input", () => {
+      session.save(`field.${select.id}`, select.value);
+      if (view) look(false);
+    });
+  }
+  panel.addEventListener("shown", () => {
+    if (!text.value) text.value = characters(writtenText()).slice(0, limits.inspect ?? 4096).join("");
+  });
+  byId("gates-start").addEventListener("click", () => look(false));
+  byId("gates-find").addEventListener("click", () => look(true));
+  panel.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) look(false);
+    else if (event.key === "Escape") task.stop();
+  });
+}
