@@ -12,7 +12,10 @@ export class Alternatives {
   #text;
   #onTake;
   #index = -1;
+  #opening = 0;
   #closing = 0;
+  /** Where the pointer was last. */
+  #at = "";
 
   /**
    * @param {import("./coloured_text.js").ColouredText} text
@@ -22,10 +25,11 @@ export class Alternatives {
     this.#text = text;
     this.#onTake = onTake;
     const { container } = text;
-    container.addEventListener("pointerover", (event) => {
-      if (event.pointerType !== "touch") this.#show(text.indexOf(event.target));
+    container.addEventListener("pointermove", (event) => this.#point(event));
+    container.addEventListener("pointerleave", () => {
+      clearTimeout(this.#opening);
+      this.#closeSoon();
     });
-    container.addEventListener("pointerleave", () => this.#closeSoon());
     container.addEventListener("focusin", (event) => this.#show(text.indexOf(event.target)));
     container.addEventListener("focusout", (event) => {
       if (!popover.contains(event.relatedTarget)) this.#closeSoon();
@@ -42,7 +46,18 @@ export class Alternatives {
       if (owner === this && !popover.contains(event.relatedTarget)) this.#closeSoon();
     });
     popover.addEventListener("click", (event) => owner === this && this.#take(event.target.closest("button")));
+    document.addEventListener("keydown", (event) => event.key === "Escape" && owner === this && this.close());
     window.addEventListener("scroll", () => owner === this && this.#place(), { passive: true });
+  }
+
+  /** Shows the character under a pointer that has moved: text that grows under a pointer at rest asks for nothing. */
+  #point(event) {
+    const at = `${event.screenX} ${event.screenY}`;
+    if (event.pointerType === "touch" || at === this.#at) return;
+    this.#at = at;
+    clearTimeout(this.#opening);
+    const index = this.#text.indexOf(event.target);
+    if (index >= 0 && index !== this.#index) this.#opening = setTimeout(() => this.#show(index), owner === this ? 30 : 120);
   }
 
   #show(index) {
@@ -78,7 +93,7 @@ export class Alternatives {
     return row;
   }
 
-  /** Below the character, or above where the window ends. */
+  /** Below the character, or above where the window ends or the buttons would be covered. */
   #place() {
     const span = this.#text.span(this.#index);
     if (!span) return;
@@ -86,13 +101,14 @@ export class Alternatives {
     const { offsetWidth: width, offsetHeight: height } = popover;
     const right = document.documentElement.clientWidth - width - 8;
     const below = at.bottom + 4;
-    const top = below + height > window.innerHeight && at.top - height - 4 > 0 ? at.top - height - 4 : below;
+    const bar = this.#text.container.closest(".work")?.querySelector(".bar");
+    const end = bar ? bar.getBoundingClientRect().top : window.innerHeight;
+    const top = below + height > end && at.top - height - 4 > 0 ? at.top - height - 4 : below;
     popover.style.left = `${Math.max(8, Math.min(at.left - 12, right))}px`;
     popover.style.top = `${top}px`;
   }
 
   #keyInText(event) {
-    if (event.key === "Escape") this.close();
     if (owner !== this || !["Enter", " "].includes(event.key) || this.#text.indexOf(event.target) < 0) return;
     const first = popover.querySelector("button:not(:disabled)");
     if (!first) return;
@@ -127,6 +143,7 @@ export class Alternatives {
 
   /** Leaves the window to another text. */
   release() {
+    clearTimeout(this.#opening);
     clearTimeout(this.#closing);
     const span = this.#text.span(this.#index);
     span?.classList.remove("shown");

@@ -10,18 +10,18 @@ const panel = byId("fill");
 const text = byId("fill-text");
 
 /** The filled text with each gap marked; unmarked where the gaps are not found again in the text. */
-function marked(pattern, { text: filled, gaps }) {
-  const known = pattern.split(/[_*]+/);
+function marked({ text: pattern, max_gap: maxGap }, { text: filled, gaps }) {
+  const known = pattern.split(maxGap === 0 ? /_+/ : /[_*]+/);
   const parts = known.flatMap((piece, index) => (index ? [element("mark", {}, gaps[index - 1] ?? ""), piece] : [piece]));
   const same = parts.map((part) => part.textContent ?? part).join("") === filled;
   return element("p", { className: "prose" }, ...(same ? parts : [filled]));
 }
 
-function filling(pattern, answer) {
+function filling(request, answer) {
   const share = element("i", { className: "share" });
   share.style.width = `${100 * answer.probability}%`;
   const track = element("span", { className: "track" }, share);
-  return element("li", {}, marked(pattern, answer), element("p", { className: "note" }, track, percent(answer.probability)));
+  return element("li", {}, marked(request, answer), element("p", { className: "note" }, track, percent(answer.probability)));
 }
 
 export function startFill() {
@@ -38,7 +38,7 @@ export function startFill() {
       results.replaceChildren();
       const { fillings } = await call("/v1/fill", request, options);
       status.textContent = fillings.length === 1 ? "One filling." : `${fillings.length} fillings, the likeliest first.`;
-      results.replaceChildren(...fillings.map((each) => filling(request.text, each)));
+      results.replaceChildren(...fillings.map((each) => filling(request, each)));
     }).then((outcome) => outcome === "done" || (status.textContent = ""));
 
   needs(panel, "fill");

@@ -57,7 +57,7 @@ export function startGates(writtenText) {
   });
   keepField(text, session);
   for (const select of [layer, gate]) {
-    select.addEventListener("input", () => {
+    select.addEventListener("change", () => {
       session.save(`field.${select.id}`, select.value);
       if (view) look(false);
     });

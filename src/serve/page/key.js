@@ -16,7 +16,6 @@ export function askForKeys() {
       note.textContent = wrong ? "The server did not take that key." : "It is kept until this tab is closed.";
       input.value = "";
       const finish = (key) => {
-        dialog.onclose = null;
         dialog.close();
         asked = null;
         resolve(key);
@@ -26,7 +25,7 @@ export function askForKeys() {
         finish(input.value.trim());
       };
       byId("key-cancel").onclick = () => finish(null);
-      dialog.onclose = () => finish(null);
+      dialog.oncancel = () => finish(null);
       dialog.showModal();
     });
   keys.ask = (wrong) => (asked ??= ask(wrong));

@@ -33,12 +33,12 @@ function likelier(nats) {
 
 /** @param {Finding} finding */
 function words({ kind, found, suggestion, nats }) {
-  if (suggestion === null) return `${shown(found)} is a character that the model does not know`;
+  if (suggestion === null) return `“${shown(found)}” is a character that the model does not know`;
   const what = {
-    insertion: `${shown(suggestion)} is missing`,
-    deletion: `${shown(found)} is too much`,
-  }[kind] ?? `${shown(found)} for ${shown(suggestion)}`;
-  return nats === null ? what : `${what}; ${likelier(nats)} times likelier without the slip`;
+    insertion: `“${shown(suggestion)}” is missing`,
+    deletion: `“${shown(found)}” is too much`,
+  }[kind] ?? `“${shown(found)}” instead of “${shown(suggestion)}”`;
+  return nats === null ? what : `${what}; without that ${likelier(nats)} times likelier`;
 }
 
 /** What was looked at, and what of it is still open. */
