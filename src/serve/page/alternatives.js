@@ -26,10 +26,7 @@ export class Alternatives {
     this.#onTake = onTake;
     const { container } = text;
     container.addEventListener("pointermove", (event) => this.#point(event));
-    container.addEventListener("pointerleave", () => {
-      clearTimeout(this.#opening);
-      this.#closeSoon();
-    });
+    container.addEventListener("pointerleave", (event) => this.#leave(event));
     container.addEventListener("focusin", (event) => this.#show(text.indexOf(event.target)));
     container.addEventListener("focusout", (event) => {
       if (!popover.contains(event.relatedTarget)) this.#closeSoon();
@@ -40,12 +37,12 @@ export class Alternatives {
     });
     container.addEventListener("keydown", (event) => this.#keyInText(event));
     popover.addEventListener("pointerenter", () => owner === this && clearTimeout(this.#closing));
-    popover.addEventListener("pointerleave", () => owner === this && this.#closeSoon());
+    popover.addEventListener("pointerleave", (event) => owner === this && this.#leave(event));
     popover.addEventListener("keydown", (event) => owner === this && this.#keyInList(event));
     popover.addEventListener("focusout", (event) => {
       if (owner === this && !popover.contains(event.relatedTarget)) this.#closeSoon();
     });
-    popover.addEventListener("click", (event) => owner === this && this.#take(event.target.closest("button")));
+    popover.addEventListener("click", (event) => owner === this && this.#take(event));
     document.addEventListener("keydown", (event) => event.key === "Escape" && owner === this && this.close());
     window.addEventListener("scroll", () => owner === this && this.#place(), { passive: true });
   }
@@ -58,6 +55,13 @@ export class Alternatives {
     clearTimeout(this.#opening);
     const index = this.#text.indexOf(event.target);
     if (index >= 0 && index !== this.#index) this.#opening = setTimeout(() => this.#show(index), owner === this ? 30 : 120);
+  }
+
+  /** A finger that is lifted leaves nothing. */
+  #leave(event) {
+    if (event.pointerType === "touch") return;
+    clearTimeout(this.#opening);
+    this.#closeSoon();
   }
 
   #show(index) {
@@ -109,7 +113,10 @@ export class Alternatives {
   }
 
   #keyInText(event) {
-    if (owner !== this || !["Enter", " "].includes(event.key) || this.#text.indexOf(event.target) < 0) return;
+    const index = this.#text.indexOf(event.target);
+    if (index < 0 || !["Enter", " "].includes(event.key) || event.ctrlKey || event.metaKey) return;
+    if (owner !== this || this.#index !== index) this.#show(index);
+    if (owner !== this) return;
     const first = popover.querySelector("button:not(:disabled)");
     if (!first) return;
     event.preventDefault();
@@ -129,11 +136,15 @@ export class Alternatives {
     if (move || event.key === "Escape") event.preventDefault();
   }
 
-  #take(row) {
+  #take(event) {
+    const row = event.target.closest("button");
     if (!row || row.disabled) return;
     const index = this.#index;
     this.close();
     this.#onTake(index, row.dataset.token, Number(row.dataset.logprob));
+    // Who used a key is still at that character, which is drawn in the next frame.
+    const byKey = event.detail === 0;
+    if (byKey) requestAnimationFrame(() => this.#text.focus(index));
   }
 
   #closeSoon() {

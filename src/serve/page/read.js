@@ -31,18 +31,19 @@ function words(answer, items) {
 /** @param {() => string} writtenText */
 export function startRead(writtenText) {
   const figures = byId("read-figures");
-  const task = new Task(panel, (words) => (figures.textContent = words));
+  const task = new Task(panel, (words) => (byId("read-status").textContent = words));
   const view = new ColouredText(byId("read-view"), { lineEnd });
 
   const measure = () =>
     task.run(async (options) => {
       const request = { model: model()?.id, text: text.value, logprobs: limits.logprobs };
+      byId("read-status").textContent = "Measuring.";
       const answer = await call("/v1/score", request, options);
       const items = new ItemReader(0).read(request.text, answer);
       byId("read-result").hidden = false;
       figures.textContent = words(answer, items);
       view.replace(items);
-    });
+    }).finally(() => (byId("read-status").textContent = ""));
 
   keepField(text, session);
   byId("read-start").addEventListener("click", measure);

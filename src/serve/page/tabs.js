@@ -20,7 +20,7 @@ export function showTab(name) {
 
 export function startTabs() {
   const names = tabs.map(nameOf);
-  const fromAddress = () => names.find((name) => `#${name}` === location.hash);
+  const fromAddress = () => names.find((name) => `#${name}` === location.hash.split("?")[0]);
   for (const [index, tab] of tabs.entries()) {
     tab.addEventListener("click", () => {
       history.replaceState(null, "", `#${nameOf(tab)}`);

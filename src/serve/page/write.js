@@ -4,6 +4,7 @@ import { stream } from "./api.js";
 import { ColouredText } from "./coloured_text.js";
 import { byId, characters, whole } from "./dom.js";
 import { ItemReader, given, textOf } from "./items.js";
+import { link, takeLink } from "./link.js";
 import { limits, model } from "./models.js";
 import { Task } from "./panel.js";
 import { sampling, startSampling } from "./sampling.js";
@@ -19,6 +20,9 @@ const bar = panel.querySelector(".bar");
 const say = (text) => (byId("write-status").textContent = text);
 const task = new Task(panel, say);
 const view = new ColouredText(story, { onTake: take, onDrawn: follow });
+
+/** Counts what is begun: a run that was overtaken by something else says nothing at its end. */
+let turn = 0;
 
 /** @type {{ prompt: string, items: import("./items.js").Item[] }[]} */
 const past = [];
@@ -63,6 +67,7 @@ function follow(before) {
 
 /** Writes on behind what stands there. */
 async function run() {
+  const own = (turn += 1);
   const settings = sampling();
   const started = performance.now();
   const count = () => view.items.length - before;
@@ -81,7 +86,7 @@ async function run() {
   });
   drawButtons();
   const outcome = await running;
-  if (task.running) return;
+  if (own !== turn) return;
   const seconds = (performance.now() - started) / 1000;
   const end = { stop: "ended by the model or a stop text", length: "the length was reached" }[reason];
   const how = { done: end ?? "done", stopped: "stopped", failed: "broken off" }[outcome];
@@ -122,6 +127,7 @@ function restore({ prompt: beginning, items }) {
 
 function undo() {
   task.stop();
+  turn += 1;
   const state = past.pop();
   if (!state) return;
   restore(state);
@@ -132,24 +138,28 @@ function undo() {
 
 function edit() {
   task.stop();
+  turn += 1;
   remember();
   restore({ prompt: writtenText(), items: [] });
+  say("");
   keep();
   drawButtons();
   prompt.focus();
   prompt.setSelectionRange(prompt.value.length, prompt.value.length);
 }
 
-async function copy() {
+async function copy(text, what) {
   try {
-    await navigator.clipboard.writeText(writtenText());
-    say("Copied.");
+    await navigator.clipboard.writeText(text);
+    say(`${what} copied.`);
   } catch {
-    say("The browser does not let the page copy: select the text and copy it.");
+    // Browsers let only pages of https and of this machine copy.
+    say(`The browser does not let the page copy. ${what === "Link" ? text : "Select the text and copy it."}`);
   }
 }
 
 export function startWrite() {
+  takeLink(location.hash);
   keepField(prompt, session);
   startSampling({
     colours: (on) => story.classList.toggle("plain", !on),
@@ -162,7 +172,8 @@ export function startWrite() {
   byId("write-continue").addEventListener("click", goOn);
   byId("write-undo").addEventListener("click", undo);
   byId("write-edit").addEventListener("click", edit);
-  byId("write-copy").addEventListener("click", copy);
+  byId("write-copy").addEventListener("click", () => copy(writtenText(), "Text"));
+  byId("write-link").addEventListener("click", () => copy(link(), "Link"));
   panel.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
