@@ -11,12 +11,13 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | compare, train, plot, checkpoint, proofread, evaluate, fill, generate, model, data, text, runtime, error |
+//! | [`cli`] | arguments in, text out: the only place that prints | compare, train, plot, checkpoint, proofread, evaluate, inspect, fill, generate, model, data, text, runtime, error |
 //! | [`compare`] | cells trained in turns under one budget, and their figures | train, plot, checkpoint, data, model, text, runtime, error |
 //! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs), fused (average.rs) |
 //! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | proofread, model, data, text, error |
 //! | [`proofread`] | what both sides of a text find unlikely in it | model, data, text, error |
 //! | [`evaluate`] | how well a network predicts a text | model, data, text, error |
+//! | [`inspect`] | what the units of a network do over a text | model, data, text, runtime, error |
 //! | [`fill`] | texts with gaps to texts without | generate, model, text, error |
 //! | [`generate`] | logits to ids to text | model, text, error |
 //! | [`model`] | the network: configuration, weights, state; the cells in tensor operations | fused, error |
@@ -62,6 +63,7 @@ pub mod evaluate;
 pub mod fill;
 pub mod fused;
 pub mod generate;
+pub mod inspect;
 pub mod model;
 #[cfg(feature = "cli")]
 pub mod plot;

@@ -11,6 +11,7 @@ mod crash;
 mod fill;
 mod folders;
 mod generation;
+mod generation_controls;
 mod memory;
 mod module_map;
 mod network;

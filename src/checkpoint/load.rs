@@ -148,6 +148,11 @@ impl Checkpoint {
         var_map(self.weights.clone())
     }
 
+    /// Names the save: SHA-256 of the tokenizer, the network's shape, text and step.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// The weights by name.
     pub fn weights(&self) -> &HashMap<String, Tensor> {
         &self.weights

@@ -2,15 +2,36 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Writes `bytes` to `path` in one move; a file that is there is replaced. What is no regular file, such as
 /// /dev/null or a pipe, is written to as it is.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Refuses to replace a regular file that does not have `mark` at byte `at`: one that is no `what` of chargru.
+pub(crate) fn ensure_replaceable(path: &Path, at: u64, mark: &str, what: &str) -> Result<()> {
+    if !fs::metadata(path).is_ok_and(|found| found.is_file()) {
+        return Ok(());
+    }
+    let mut head = vec![0; mark.len()];
+    let is_ours = File::open(path)
+        .and_then(|mut file| {
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(&mut head)
+        })
+        .is_ok_and(|()| head == mark.as_bytes());
+    if !is_ours {
+        bail!(
+            "{} is there and is no {what} of chargru: move it, or name another file with --out",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

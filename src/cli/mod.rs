@@ -14,7 +14,9 @@ mod errors;
 mod escape;
 mod eval;
 mod fill;
+mod html;
 mod info;
+mod inspect;
 mod kept_samples;
 mod output;
 mod preset;
@@ -73,6 +75,8 @@ enum Command {
     Fill(fill::FillArgs),
     /// Tell how likely a model finds a text, line by line or character by character
     Score(score::ScoreArgs),
+    /// Look inside a model: what its gates and units do over a text, and which units follow what
+    Inspect(inspect::InspectArgs),
     /// Find what both sides of a text find unlikely in it, and say what would be likelier
     Proofread(proofread::ProofreadArgs),
     /// Write a web page of one run or several: curves, samples, settings
@@ -159,6 +163,7 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
         Command::Eval(eval) => eval::run(&eval).map(|()| Outcome::Done),
         Command::Fill(fill) => fill::run(&fill).map(|()| Outcome::Done),
         Command::Score(score) => score::run(&score).map(|()| Outcome::Done),
+        Command::Inspect(inspect) => inspect::run(&inspect).map(|()| Outcome::Done),
         Command::Proofread(proofread) => proofread::run(&proofread),
         Command::Report(report) => report::run(&report).map(|()| Outcome::Done),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::cli::args::wrong;
@@ -13,9 +13,10 @@ use crate::cli::output::{emit, emit_json, emit_text, log, with_final_newline};
 use crate::cli::text_input::{read_stdin, read_text};
 use crate::data::CorpusRecord;
 use crate::generate::{
-    FinishReason, MAX_SAMPLES, Request, Sample, SamplingConfig, TextStream, samples, stream,
+    FinishReason, LogProbabilities, MAX_SAMPLES, Repetition, Request, Sample, SamplingConfig,
+    TextStream, samples, stream,
 };
-use crate::text::{Corpus, Documents, Encoding, ReadOptions, Tokenizer, UnknownCharacters};
+use crate::text::{Corpus, Documents, Encoding, ReadOptions, Tokenizer};
 
 #[derive(Args)]
 pub(crate) struct SampleArgs {
@@ -43,6 +44,18 @@ pub(crate) struct SampleArgs {
     /// Choose among the likeliest characters that together reach this probability
     #[arg(long, default_value_t = SamplingConfig::default().top_p, value_name = "P", allow_negative_numbers = true)]
     top_p: f32,
+    /// Choose among the characters that are at least P times as likely as the likeliest
+    #[arg(long, default_value_t = SamplingConfig::default().min_p, value_name = "P", allow_negative_numbers = true)]
+    min_p: f32,
+    /// Make characters less likely that stand in the last --repetition-window: 1 is none, 1.1 is usual
+    #[arg(long, default_value_t = Repetition::default().penalty, value_name = "X", allow_negative_numbers = true)]
+    repetition_penalty: f32,
+    /// Characters that --repetition-penalty looks back
+    #[arg(long, default_value_t = Repetition::default().window, value_name = "N")]
+    repetition_window: usize,
+    /// Text at which to stop, without it; may be given several times. \n is a line's end
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
     /// The same seed gives the same text; drawn anew if not given
     #[arg(long)]
     seed: Option<u64>,
@@ -58,6 +71,9 @@ pub(crate) struct SampleArgs {
     /// Print one JSON object a text
     #[arg(long)]
     json: bool,
+    /// With --json, the log-probability of each character in nats, and of the N likeliest in its place
+    #[arg(long, value_name = "N", requires = "json")]
+    logprobs: Option<usize>,
     #[command(flatten)]
     machine: Machine,
 }
@@ -70,10 +86,34 @@ enum Unknown {
     Skip,
 }
 
+impl SampleArgs {
+    /// What is asked for, without the prompt.
+    fn request(&self) -> Request {
+        let stop = self.stop.iter().map(|stop| stop.replace("\\n", "\n"));
+        Request {
+            prompt: Vec::new(),
+            length: self.length,
+            sampling: SamplingConfig {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+            },
+            repetition: Repetition {
+                penalty: self.repetition_penalty,
+                window: self.repetition_window,
+            },
+            stop: stop.collect(),
+            log_probabilities: self.logprobs,
+            seed: self.seed.unwrap_or_else(rand_seed),
+            ..Request::default()
+        }
+    }
+}
+
 pub(crate) fn run(args: &SampleArgs) -> Result<()> {
-    let sampling =
-        SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
-    sampling.validate()?;
+    let mut request = args.request();
+    request.validate(usize::MAX)?;
     if !(1..=MAX_SAMPLES).contains(&args.num) {
         return Err(wrong(format!("--num is {}: give a number from 1 to {MAX_SAMPLES}", args.num)));
     }
@@ -86,21 +126,21 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
     let prompt = read_prompt(args, &checkpoint.config.corpus)?;
     let ids = match args.unknown {
         Unknown::Skip => tokenizer.encode_skipping_unknown(&prompt),
-        Unknown::Error => encode_known(tokenizer, &prompt)
+        Unknown::Error => tokenizer
+            .encode_known(&prompt)
             .context("the prompt cannot be read; --unknown skip leaves such characters out")?,
     };
     // What is printed is what the model read.
     let prompt = tokenizer.decode(&ids)?;
-    let seed = args.seed.unwrap_or_else(rand_seed);
-    let request = Request { prompt: ids, length: args.length, sampling, seed, stream: 0 };
+    request.prompt = ids;
     let network = target.network(&checkpoint)?.pack()?;
     let shown = if args.no_prompt { "" } else { prompt.as_str() };
     if args.num == 1 && !args.json {
-        return print_as_it_comes(stream(&network, checkpoint.tokenizer, &request)?, shown);
+        return print_as_it_comes(stream(&network, tokenizer.clone(), &request)?, shown);
     }
-    let samples = samples(&network, checkpoint.tokenizer, &request, args.num)?;
+    let samples = samples(&network, tokenizer.clone(), &request, args.num)?;
     if args.json {
-        return print_json(&samples, &prompt, seed);
+        return print_json(&samples, tokenizer, &prompt, &request);
     }
     // Single lines need nothing between them; longer texts are told apart by a rule.
     let between = match checkpoint.config.corpus.documents {
@@ -112,25 +152,6 @@ pub(crate) fn run(args: &SampleArgs) -> Result<()> {
         .map(|sample| with_final_newline(format!("{shown}{}", sample.text)))
         .collect();
     emit_text(&texts.join(between))
-}
-
-/// The prompt's ids; a character that only the unknown id could stand for is an error too.
-fn encode_known(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
-    let ids = tokenizer.encode(prompt)?;
-    if let Some(unknown) = tokenizer.unknown()
-        && ids.contains(&unknown)
-    {
-        let mut characters: Vec<char> = prompt
-            .chars()
-            .zip(&ids)
-            .filter(|(_, id)| **id == unknown)
-            .map(|(character, _)| character)
-            .collect();
-        characters.sort_unstable();
-        characters.dedup();
-        return Err(UnknownCharacters { characters }.into());
-    }
-    Ok(ids)
 }
 
 fn print_as_it_comes(stream: TextStream, prompt: &str) -> Result<()> {
@@ -147,15 +168,28 @@ fn print_as_it_comes(stream: TextStream, prompt: &str) -> Result<()> {
     Ok(())
 }
 
-fn print_json(samples: &[Sample], prompt: &str, seed: u64) -> Result<()> {
+fn print_json(
+    samples: &[Sample],
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    request: &Request,
+) -> Result<()> {
+    let alternatives = request.log_probabilities.is_some_and(|count| count > 0);
     for (index, sample) in samples.iter().enumerate() {
-        emit_json(&serde_json::json!({
+        let mut object = serde_json::json!({
             "prompt": prompt,
             "text": sample.text,
             "sample": index,
-            "seed": seed,
+            "seed": request.seed,
             "ended": sample.finish == FinishReason::EndOfDocument,
-        }))?;
+            "stopped": sample.finish == FinishReason::Stop,
+        });
+        if let Some(tokens) = &sample.tokens {
+            // Offsets in `text`.
+            let columns = LogProbabilities::new(tokens, tokenizer, 0, alternatives);
+            object["logprobs"] = serde_json::to_value(columns)?;
+        }
+        emit_json(&object)?;
     }
     Ok(())
 }
@@ -184,19 +218,7 @@ fn read_prompt(args: &SampleArgs, record: &CorpusRecord) -> Result<String> {
         _ if !std::io::stdin().is_terminal() => from_stdin()?,
         _ => return Ok(String::new()),
     };
-    if record.documents != Documents::Lines {
-        return Ok(text.into_text());
-    }
-    let lines: Vec<&str> = text.documents(Documents::Lines).collect();
-    match lines[..] {
-        [] => Ok(String::new()),
-        [line] => Ok(line.to_string()),
-        _ => Err(anyhow!(
-            "the prompt has {} lines, but this model was trained with --documents lines: each line is a \
-             document of its own, and none holds a newline: give one line",
-            lines.len()
-        )),
-    }
+    Ok(record.prompt(text)?)
 }
 
 /// A seed nobody chose: the clock's finest digits and the process's number.

@@ -1,6 +1,6 @@
 //! `chargru score`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
@@ -10,10 +10,10 @@ use crate::checkpoint::tensors_to_bytes;
 use crate::cli::checkpoint;
 use crate::cli::device::Machine;
 use crate::cli::output::{bits, emit, emit_json};
-use crate::cli::text_input::{is_pipe, read_stdin, read_text};
+use crate::cli::text_input::read_one;
 use crate::evaluate::{score_both_sides, score_documents, score_text};
 use crate::model::{AnyNetwork, BidirectionalNetwork, Network};
-use crate::text::{Corpus, Documents, MAX_CORPUS_BYTES, ReadOptions, Tokenizer};
+use crate::text::{Corpus, Documents, Tokenizer};
 
 /// A paragraph is one line, which is wrapped as wide as the terminal is.
 const RULES: &str = "\
@@ -65,7 +65,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     let checkpoint = checkpoint::checkpoint(args.checkpoint.as_deref(), &target.device)?;
     let tokenizer = &checkpoint.tokenizer;
     let record = &checkpoint.config.corpus;
-    let text = read(&args.file, &record.read)?;
+    let waiting = "waiting for the text on standard input; name a FILE to score that";
+    let text = read_one(&args.file, &record.read, waiting)?;
     let keep_logits = args.logits.is_some();
     let (units, logits) = match target.any_network(&checkpoint)? {
         AnyNetwork::Forward(network) => {
@@ -83,17 +84,6 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
         span.emit(args.json)?;
     }
     Ok(())
-}
-
-fn read(path: &Path, options: &ReadOptions) -> Result<Corpus> {
-    if path == Path::new("-") {
-        let waiting = "waiting for the text on standard input; name a FILE to score that";
-        return read_stdin(MAX_CORPUS_BYTES, options, waiting);
-    }
-    if is_pipe(path) {
-        return read_text(path, MAX_CORPUS_BYTES, options);
-    }
-    Ok(Corpus::read(&[path.to_path_buf()], options)?)
 }
 
 /// One id of the text, or the end of a document.

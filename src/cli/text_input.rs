@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::cli::output::log;
 use crate::error::Error;
-use crate::text::{Corpus, ReadOptions};
+use crate::text::{Corpus, MAX_CORPUS_BYTES, ReadOptions};
 
 /// How long nothing may come from standard input before it is said that it is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,6 +24,22 @@ pub(crate) fn is_pipe(path: &Path) -> bool {
 pub(crate) fn read_text(path: &Path, most: u64, options: &ReadOptions) -> Result<Corpus> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     Ok(Corpus::from_reader(path.to_string_lossy(), file, most, options)?)
+}
+
+/// The text of one file or pipe, or for `-` of standard input; there, if nothing comes for a while, `waiting`
+/// is written to the log.
+pub(crate) fn read_one(
+    path: &Path,
+    options: &ReadOptions,
+    waiting: &'static str,
+) -> Result<Corpus> {
+    if path == Path::new("-") {
+        return read_stdin(MAX_CORPUS_BYTES, options, waiting);
+    }
+    if is_pipe(path) {
+        return read_text(path, MAX_CORPUS_BYTES, options);
+    }
+    Ok(Corpus::read(&[path.to_path_buf()], options)?)
 }
 
 /// The text of standard input, of at most `most` bytes; it may be empty. If nothing comes for a while,

@@ -146,6 +146,26 @@ pub struct CorpusRecord {
 }
 
 impl CorpusRecord {
+    /// A prompt for a model of this text: as it is, or in documents of lines the one line, without its end.
+    ///
+    /// # Errors
+    /// [`Error::Text`] for several lines, where each is a document.
+    pub fn prompt(&self, text: Corpus) -> Result<String> {
+        if self.documents != Documents::Lines {
+            return Ok(text.into_text());
+        }
+        let lines: Vec<&str> = text.documents(Documents::Lines).collect();
+        match lines[..] {
+            [] => Ok(String::new()),
+            [line] => Ok(line.to_string()),
+            _ => Err(Error::Text(format!(
+                "the prompt has {} lines, but this model was trained with `documents` lines: each line is a \
+                 document of its own, and none holds a newline: give one line",
+                lines.len()
+            ))),
+        }
+    }
+
     /// Whether `corpus` is this text.
     pub fn is_text_of(&self, corpus: &Corpus) -> bool {
         corpus.fingerprint() == self.sha256

@@ -42,7 +42,7 @@ mod workspace;
 
 pub use autograd::norm::layer_norm;
 pub use autograd::readout::readout_loss;
-pub use autograd::sequence::{Input, RecurrentLayer};
+pub use autograd::sequence::{Input, LayerTrace, RecurrentLayer};
 pub use gemm::speed::product_speed;
 pub use inference::packed::PackedNetwork;
 pub use inference::session::Session;

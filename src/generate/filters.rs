@@ -1,10 +1,14 @@
 //! The filters of sampling: which candidates may be picked at all.
 //!
-//! Their order is that of [`apply`]:
+//! What acts on a pick, in this order:
 //!
-//! 1. temperature: it has shaped the weights before any filter sees them;
-//! 2. [`top_k`], which counts candidates;
-//! 3. [`top_p`], which takes its share of what top-k left.
+//! 1. the repetition penalty and the bias of single ids change the logits;
+//! 2. the temperature divides them, before any filter sees them;
+//! 3. [`top_k`] counts candidates;
+//! 4. [`top_p`] takes its share of what top-k left;
+//! 5. [`min_p`] drops what is far less likely than the likeliest.
+
+use crate::generate::sampling::SamplingConfig;
 
 /// An id that may be picked, and its weight: its probability up to a common factor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,15 +19,16 @@ pub(super) struct Candidate {
 
 /// Removes the candidates that the settings exclude. Where one of them acts, what remains stands in
 /// falling order of weight; where none does, `candidates` stay as they are.
-pub(super) fn apply(k: Option<usize>, p: f32, candidates: &mut Vec<Candidate>) {
-    let k = k.unwrap_or(usize::MAX);
-    if k >= candidates.len() && p >= 1.0 {
+pub(super) fn apply(config: &SamplingConfig, candidates: &mut Vec<Candidate>) {
+    let k = config.top_k.unwrap_or(usize::MAX);
+    if k >= candidates.len() && config.top_p >= 1.0 && config.min_p <= 0.0 {
         return;
     }
     sort(candidates);
     top_k(k, candidates);
     // Also with p = 1: it then drops candidates so light that the sum does not change by them.
-    top_p(p, candidates);
+    top_p(config.top_p, candidates);
+    min_p(config.min_p, candidates);
 }
 
 /// Falling by weight; of equal weights, the lower id first.
@@ -50,15 +55,39 @@ fn top_p(p: f32, candidates: &mut Vec<Candidate>) {
     }
 }
 
+/// Keeps the sorted candidates that weigh at least the share `p` of the heaviest.
+fn min_p(p: f32, candidates: &mut Vec<Candidate>) {
+    let least = p * candidates.first().map_or(0.0, |heaviest| heaviest.weight);
+    candidates.truncate(candidates.partition_point(|candidate| candidate.weight >= least));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kept(weights: &[f32], top_k: Option<usize>, top_p: f32) -> Vec<u32> {
+    fn filtered(config: SamplingConfig, weights: &[f32]) -> Vec<u32> {
         let mut candidates: Vec<Candidate> =
             (0u32..).zip(weights).map(|(id, &weight)| Candidate { id, weight }).collect();
-        apply(top_k, top_p, &mut candidates);
+        apply(&config, &mut candidates);
         candidates.iter().map(|candidate| candidate.id).collect()
+    }
+
+    fn kept(weights: &[f32], top_k: Option<usize>, top_p: f32) -> Vec<u32> {
+        filtered(SamplingConfig { top_k, top_p, ..SamplingConfig::default() }, weights)
+    }
+
+    #[test]
+    fn min_p_keeps_what_is_near_the_heaviest() {
+        let kept = |min_p| {
+            let config = SamplingConfig { min_p, ..SamplingConfig::default() };
+            filtered(config, &[1.0, 5.0, 2.5, 0.0])
+        };
+        assert_eq!(kept(0.0), [0, 1, 2, 3]);
+        assert_eq!(kept(0.1), [1, 2, 0]);
+        assert_eq!(kept(0.5), [1, 2]);
+        assert_eq!(kept(1.0), [1]);
+        let all = SamplingConfig { top_p: 0.9, min_p: 0.3, ..SamplingConfig::default() };
+        assert_eq!(filtered(all, &[1.0, 5.0, 2.0]), [1, 2]);
     }
 
     #[test]

@@ -3,14 +3,10 @@
 
 use std::sync::Arc;
 
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
-
 use crate::error::{Error, Result, ensure};
-use crate::generate::request::{Chunk, FinishReason, Request, RowId};
-use crate::generate::sampling::{Sampler, SamplingConfig};
-use crate::generate::utf8::Utf8Stream;
+use crate::generate::request::{Chunk, Request, RowId};
+use crate::generate::row::Row;
+use crate::generate::sampling::Sampler;
 use crate::model::{PackedNetwork, Session};
 use crate::text::Tokenizer;
 
@@ -42,28 +38,14 @@ pub struct Generator {
     /// Row i is that of `rows[i]`.
     session: Session,
     rows: Vec<Row>,
-    /// Scores of each row's next id, [rows, V]; those of the ids before while `unread`.
-    logits: Vec<f32>,
-    /// The id that each row picked last, [rows].
+    /// The id that each row reads next, [rows].
     ids: Vec<u32>,
-    /// Whether the session has yet to read `ids`.
-    unread: bool,
+    /// Scores of what follows on what each row has read, [rows, V]; kept for its memory.
+    logits: Vec<f32>,
+    /// Rows that wait, each with its state and the id that it reads next.
+    paused: Vec<(Row, Session, u32)>,
     sampler: Sampler,
     joined: u64,
-}
-
-struct Row {
-    id: RowId,
-    sampling: SamplingConfig,
-    rng: ChaCha8Rng,
-    utf8: Utf8Stream,
-    /// Ids that it may still write.
-    left: usize,
-    /// What it wrote in the last step.
-    text: String,
-    finish: Option<FinishReason>,
-    /// Its owner has taken it away.
-    gone: bool,
 }
 
 impl Generator {
@@ -87,29 +69,28 @@ impl Generator {
             network,
             tokenizer,
             rows: Vec::new(),
-            logits: Vec::new(),
             ids: Vec::new(),
-            unread: false,
+            logits: Vec::new(),
+            paused: Vec::new(),
             sampler: Sampler::default(),
             joined: 0,
         })
     }
 
-    /// Whether no row is left that goes on.
+    /// Whether no row is left that goes on, paused ones aside.
     pub fn is_empty(&self) -> bool {
         self.rows.iter().all(Row::is_over)
     }
 
-    /// Rows that go on.
+    /// Rows that go on, paused ones aside.
     pub fn rows(&self) -> usize {
-        self.rows.iter().filter(|row| !row.is_over()).count()
+        self.rows.iter().map(Row::count).sum()
     }
 
-    /// Adds a row. Its prompt is read at once, while the other rows stay where they are.
+    /// Adds a row. It reads an id of its prompt in every step, and then writes one in each.
     ///
     /// # Errors
-    /// [`Error::Setting`] for one outside its range, [`Error::Vocabulary`] for a prompt id outside the
-    /// vocabulary, [`Error::Tensor`] without memory on the device. No row then is added.
+    /// Those of [`Request::validate`]; [`Error::Tensor`] without memory on the device. No row then is added.
     pub fn join(&mut self, request: &Request) -> Result<RowId> {
         let ids = self.join_many(request, 1)?;
         Ok(ids[0])
@@ -121,144 +102,115 @@ impl Generator {
     /// # Errors
     /// As [`Generator::join`].
     pub fn join_many(&mut self, request: &Request, count: usize) -> Result<Vec<RowId>> {
-        request.sampling.validate()?;
-        let vocab = self.tokenizer.vocab_size();
-        if let Some(id) = request.prompt.iter().find(|id| **id as usize >= vocab) {
-            let message = format!("the prompt's id {id} is outside the vocabulary of {vocab} ids");
-            return Err(Error::vocabulary(message));
-        }
-        self.read()?;
-        let (mut session, logits) = self.read_prompt(&request.prompt)?;
-        session.select(&vec![0; count])?;
-        self.session.append(&session)?;
-        for index in 0..count as u64 {
-            self.logits.extend_from_slice(&logits);
-            self.ids.push(0);
-            let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
-            rng.set_stream(request.stream.wrapping_add(index));
-            self.rows.push(Row {
-                id: RowId(self.joined + index),
-                sampling: request.sampling,
-                rng,
-                utf8: Utf8Stream::default(),
-                left: request.length,
-                text: String::new(),
-                finish: None,
-                gone: false,
-            });
+        let (tokenizer, vocab) = (&*self.tokenizer, self.tokenizer.vocab_size());
+        request.validate(vocab)?;
+        let start = tokenizer
+            .end_of_document()
+            .or_else(|| request.prompt.is_empty().then(|| beginning(tokenizer)));
+        let ids: Vec<RowId> = (self.joined..).take(count).map(RowId).collect();
+        if let Some(row) = Row::new(ids.clone(), Arc::new(request.clone()), start, vocab) {
+            self.session.push()?;
+            self.ids.push(row.first_id());
+            self.rows.push(row);
         }
         self.joined += count as u64;
-        Ok(self.rows[self.rows.len() - count..].iter().map(|row| row.id).collect())
+        Ok(ids)
     }
 
     /// Takes a row away; says whether it was still there.
     pub fn leave(&mut self, row: RowId) -> bool {
-        let found = self.rows.iter_mut().find(|there| there.id == row && !there.is_over());
-        found.map(|row| row.gone = true).is_some()
+        let paused = self.paused.len();
+        self.paused.retain(|(there, ..)| there.id != row);
+        self.paused.len() < paused || self.rows.iter_mut().any(|there| there.leave(row))
     }
 
     /// Takes all rows away.
     pub fn clear(&mut self) {
-        self.rows.iter_mut().for_each(|row| row.gone = true);
+        self.paused.clear();
+        self.rows.iter_mut().for_each(Row::clear);
     }
 
-    /// Every row picks its next id; gives what each wrote by it, in the order in which they joined.
+    /// Lets a row wait, while the others go on, until [`Generator::resume`]. What it writes does not change by it.
+    /// Does nothing for a row that is over, waits already or reads its prompt for others too.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] without memory on the device.
+    pub fn pause(&mut self, row: RowId) -> Result<()> {
+        let waits = |there: &Row| there.id == row && there.count() == 1 && !there.is_over();
+        let Some(index) = self.rows.iter().position(waits) else { return Ok(()) };
+        let mut session = self.network.session(0)?;
+        session.append(&self.session)?;
+        session.select(&[index])?;
+        let others: Vec<usize> = (0..self.rows.len()).filter(|&other| other != index).collect();
+        self.session.select(&others)?;
+        self.paused.push((self.rows.remove(index), session, self.ids.remove(index)));
+        Ok(())
+    }
+
+    /// Lets a row that waits go on.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] without memory on the device.
+    pub fn resume(&mut self, row: RowId) -> Result<()> {
+        let Some(index) = self.paused.iter().position(|(there, ..)| there.id == row) else {
+            return Ok(());
+        };
+        let (row, session, id) = self.paused.remove(index);
+        self.session.append(&session)?;
+        self.rows.push(row);
+        self.ids.push(id);
+        Ok(())
+    }
+
+    /// Every row reads an id: of its prompt, or what it wrote last; and if its prompt ends there, it writes one.
+    /// Gives what each wrote, row by row, those that joined or went on first before the others.
     ///
     /// # Errors
     /// [`Error::Logits`] from weights that are unusable, [`Error::Tensor`] without memory on the device.
     /// The rows then are in no defined state: drop the generator.
     pub fn advance(&mut self) -> Result<impl ExactSizeIterator<Item = Chunk<'_>>> {
-        self.read()?;
+        let keep = |index: &usize| !self.rows[*index].is_over();
+        let kept: Vec<usize> = (0..self.rows.len()).filter(keep).collect();
+        if kept.len() < self.rows.len() {
+            self.session.select(&kept)?;
+            self.ids = kept.iter().map(|&index| self.ids[index]).collect();
+            self.rows.retain(|row| !row.is_over());
+        }
+        self.logits.clear();
+        self.logits.extend_from_slice(self.session.step(&self.ids)?);
+        self.copy_rows()?;
         let vocab = self.tokenizer.vocab_size();
         let rows = self.rows.iter_mut().zip(&mut self.ids);
-        for ((row, id), logits) in rows.zip(self.logits.chunks_exact(vocab)) {
-            if let Some(picked) = row.advance(&self.tokenizer, &mut self.sampler, logits)? {
-                *id = picked;
+        for ((row, id), logits) in rows.zip(self.logits.chunks_exact_mut(vocab)) {
+            if let Some(next) = row.advance(&self.tokenizer, &mut self.sampler, logits)? {
+                *id = next;
             }
         }
-        self.unread = true;
         Ok(self.rows.iter().map(Row::chunk))
     }
 
-    /// Drops the rows that are over and has the others read what they picked.
-    fn read(&mut self) -> Result<()> {
+    /// Puts the copies of rows that have read their prompt behind them.
+    fn copy_rows(&mut self) -> Result<()> {
+        let mut copies: Vec<Vec<Row>> = self.rows.iter_mut().map(Row::copied).collect();
+        if copies.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
         let vocab = self.tokenizer.vocab_size();
-        if self.rows.iter().any(Row::is_over) {
-            let keep: Vec<usize> =
-                (0..self.rows.len()).filter(|&index| !self.rows[index].is_over()).collect();
-            self.session.select(&keep)?;
-            self.ids = keep.iter().map(|&index| self.ids[index]).collect();
-            let logits = keep.iter().flat_map(|&index| &self.logits[index * vocab..][..vocab]);
-            self.logits = logits.copied().collect();
-            self.rows.retain(|row| !row.is_over());
+        let (rows, ids) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.ids));
+        let (mut sources, mut logits) = (Vec::new(), Vec::new());
+        for (index, row) in rows.into_iter().enumerate() {
+            // One that has left was only there to read for its copies.
+            let all = (!row.is_over()).then_some(row).into_iter().chain(copies[index].drain(..));
+            for row in all {
+                self.rows.push(row);
+                self.ids.push(ids[index]);
+                sources.push(index);
+                logits.extend_from_slice(&self.logits[index * vocab..][..vocab]);
+            }
         }
-        if self.unread {
-            let logits = self.session.step(&self.ids)?;
-            self.logits.copy_from_slice(logits);
-            exclude_unknown(&self.tokenizer, &mut self.logits);
-            self.unread = false;
-        }
+        self.session.select(&sources)?;
+        self.logits = logits;
         Ok(())
-    }
-
-    /// A session of one row that has read `prompt` and what stands before it, and its scores [V].
-    fn read_prompt(&self, prompt: &[u32]) -> Result<(Session, Vec<f32>)> {
-        let mut session = self.network.session(1)?;
-        let mut logits = Vec::new();
-        let tokenizer = &*self.tokenizer;
-        let start =
-            tokenizer.end_of_document().or_else(|| prompt.is_empty().then(|| beginning(tokenizer)));
-        for id in start.iter().chain(prompt) {
-            logits.clear();
-            logits.extend_from_slice(session.step(&[*id])?);
-        }
-        exclude_unknown(tokenizer, &mut logits);
-        Ok((session, logits))
-    }
-}
-
-impl Row {
-    fn is_over(&self) -> bool {
-        self.gone || self.finish.is_some()
-    }
-
-    /// Picks an id by `logits` [V] and writes what it stands for; None where nothing may be written.
-    fn advance(
-        &mut self,
-        tokenizer: &Tokenizer,
-        sampler: &mut Sampler,
-        logits: &[f32],
-    ) -> Result<Option<u32>> {
-        self.text.clear();
-        if self.left == 0 {
-            self.finish = Some(FinishReason::Length);
-            return Ok(None);
-        }
-        let id = sampler.pick(&self.sampling, logits, self.rng.random::<f32>())?;
-        self.left -= 1;
-        if Some(id) == tokenizer.end_of_document() {
-            self.finish = Some(FinishReason::EndOfDocument);
-        } else {
-            self.utf8.push(tokenizer.bytes_of(id), &mut self.text);
-            self.finish = (self.left == 0).then_some(FinishReason::Length);
-        }
-        if self.finish.is_some() {
-            self.utf8.finish(&mut self.text);
-        }
-        Ok(Some(id))
-    }
-
-    fn chunk(&self) -> Chunk<'_> {
-        Chunk { row: self.id, text: &self.text, finish: self.finish }
-    }
-}
-
-/// What cannot be written is never picked.
-fn exclude_unknown(tokenizer: &Tokenizer, logits: &mut [f32]) {
-    if let Some(unknown) = tokenizer.unknown() {
-        for row in logits.chunks_exact_mut(tokenizer.vocab_size()) {
-            row[unknown as usize] = f32::NEG_INFINITY;
-        }
     }
 }
 

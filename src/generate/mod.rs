@@ -7,20 +7,29 @@
 //! |---|---|
 //! | `request` | what is asked of a row, and the chunks of text that it gives |
 //! | `generator` | rows that read, pick and write side by side |
+//! | `row` | one row: its prompt, its random numbers, what it has written |
+//! | `output`, `stop` | what may be given of that · stop texts |
 //! | `stream` | the simple cases |
 //! | `sampling`, `filters` | settings and one pick · which candidates may be picked |
+//! | `logits`, `log_probabilities` | repetition penalty, log-probabilities · these as programs exchange them |
 //! | `utf8` | bytes → whole characters |
 
 mod filters;
 mod generator;
+mod log_probabilities;
+mod logits;
+mod output;
 mod request;
+mod row;
 mod sampling;
+mod stop;
 mod stream;
 mod utf8;
 
 pub use generator::Generator;
 pub(crate) use generator::beginning;
-pub use request::{Chunk, FinishReason, Request, RowId};
+pub use log_probabilities::{Alternatives, LogProbabilities, characters_of};
+pub use request::{Chunk, FinishReason, Repetition, Request, RowId, Token};
 pub use sampling::{Sampler, SamplingConfig};
 pub use stream::{MAX_SAMPLES, Sample, TextStream, samples, stream};
 pub use utf8::Utf8Stream;

@@ -14,6 +14,8 @@ pub struct SamplingConfig {
     /// Only the likeliest ids that together reach this probability, in (0, 1]; 1 for all. A share of
     /// what `top_k` leaves.
     pub top_p: f32,
+    /// Only ids that are at least this share as likely as the likeliest, in [0, 1]; 0 for all.
+    pub min_p: f32,
 }
 
 impl Default for SamplingConfig {
@@ -23,6 +25,7 @@ impl Default for SamplingConfig {
             temperature: 0.8,
             top_k: None,
             top_p: 1.0,
+            min_p: 0.0,
         }
     }
 }
@@ -51,6 +54,14 @@ impl SamplingConfig {
                 "top_p",
                 self.top_p,
                 "give a number above 0 and at most 1 (1 is no limit)"
+            )
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.min_p),
+            Error::out_of_range(
+                "min_p",
+                self.min_p,
+                "give a number from 0 (no limit) to 1; 0.05 is usual"
             )
         );
         Ok(())
@@ -97,7 +108,7 @@ impl Sampler {
         candidates.extend(
             (0u32..).zip(logits).map(|(id, &logit)| Candidate { id, weight: weight(logit) }),
         );
-        filters::apply(config.top_k, config.top_p, candidates);
+        filters::apply(config, candidates);
         let total: f32 = candidates.iter().map(|candidate| candidate.weight).sum();
         let mut left = uniform * total;
         for candidate in &*candidates {
@@ -117,7 +128,7 @@ mod tests {
     use super::*;
 
     fn config(temperature: f32, top_k: Option<usize>, top_p: f32) -> SamplingConfig {
-        SamplingConfig { temperature, top_k, top_p }
+        SamplingConfig { temperature, top_k, top_p, min_p: 0.0 }
     }
 
     fn pick(config: SamplingConfig, logits: &[f32], uniform: f32) -> Result<u32> {
@@ -186,6 +197,9 @@ mod tests {
         ] {
             let config = config(temperature, top_k, top_p);
             assert!(config.validate().is_err(), "{config:?}");
+        }
+        for min_p in [-0.1, 1.1, f32::NAN] {
+            assert!(SamplingConfig { min_p, ..config(1.0, None, 1.0) }.validate().is_err());
         }
     }
 }

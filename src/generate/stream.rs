@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result, ensure};
 use crate::generate::generator::Generator;
-use crate::generate::request::{FinishReason, Request};
+use crate::generate::request::{FinishReason, Request, Token};
 use crate::model::PackedNetwork;
 use crate::text::Tokenizer;
 
@@ -13,10 +13,12 @@ use crate::text::Tokenizer;
 pub const MAX_SAMPLES: usize = 1 << 16;
 
 /// A text that was written to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Without the prompt.
+    /// Without the prompt, unless `echo` asked for it.
     pub text: String,
+    /// The ids of the text, where their log-probabilities were asked for.
+    pub tokens: Option<Vec<Token>>,
     /// Why it ended.
     pub finish: FinishReason,
 }
@@ -111,13 +113,17 @@ pub fn samples(
     );
     let mut generator = Generator::new(network.clone(), tokenizer)?;
     let rows = generator.join_many(request, count)?;
-    let mut samples: Vec<Sample> =
-        rows.iter().map(|_| Sample { text: String::new(), finish: FinishReason::Length }).collect();
+    let tokens = request.log_probabilities.map(|_| Vec::new());
+    let empty = Sample { text: String::new(), tokens, finish: FinishReason::Length };
+    let mut samples = vec![empty; rows.len()];
     while !generator.is_empty() {
         for chunk in generator.advance()? {
             // Rows are numbered in the order in which they joined.
             let sample = &mut samples[(chunk.row.0 - rows[0].0) as usize];
             sample.text.push_str(chunk.text);
+            if let Some(tokens) = &mut sample.tokens {
+                tokens.extend_from_slice(chunk.tokens);
+            }
             sample.finish = chunk.finish.unwrap_or(sample.finish);
         }
     }

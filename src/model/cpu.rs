@@ -2,7 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::fused::{self, Cell, Direction, Input, Mask, Precision, RecurrentLayer, Workspace};
+use crate::fused::{
+    self, Cell, Direction, Input, LayerTrace, Mask, Precision, RecurrentLayer, Workspace,
+};
 use crate::model::config::ModelConfig;
 use crate::model::readout::Readout;
 use crate::model::state::State;
@@ -50,6 +52,24 @@ impl Cpu {
             ..RecurrentLayer::new(cell, weights.layers[index].clone())
         };
         layer.forward(input, state, resets)
+    }
+
+    /// What layer `index` computes, with its gates.
+    pub(super) fn trace_layer(
+        &self,
+        (cell, direction): (Cell, Direction),
+        weights: &NetworkWeights,
+        index: usize,
+        input: Input,
+        state: &Tensor,
+        resets: Option<&Tensor>,
+    ) -> Result<LayerTrace> {
+        let layer = RecurrentLayer {
+            direction,
+            precision: self.precision,
+            ..RecurrentLayer::new(cell, weights.layers[index].clone())
+        };
+        layer.trace(input, state, resets)
     }
 
     /// Mean cross-entropy of `targets` [T, B] after `hidden` [T, B, H].

@@ -12,6 +12,7 @@
 //! | `network` | forward, loss, gradients |
 //! | `bidirectional`, `any` | a network of both directions · either of the two |
 //! | `sides` | texts that are read from both sides, the states between their ids |
+//! | `trace` | the gates and states of every layer over a window |
 //! | `session` | weights packed for inference, texts read side by side |
 
 mod any;
@@ -27,6 +28,7 @@ mod reference;
 mod session;
 mod sides;
 mod state;
+mod trace;
 mod weights;
 
 pub use crate::fused::{Cell, Direction, LayerWeights, Precision};
@@ -44,4 +46,5 @@ pub use reference::sequence as reference_sequence;
 pub use session::{PackedNetwork, Session};
 pub use sides::{Sides, SidesReader};
 pub use state::State;
+pub use trace::{Gate, Trace};
 pub use weights::NetworkWeights;

@@ -164,7 +164,12 @@ impl Network {
 
     /// What layer `index` gives of its hidden vectors [.., H], before dropout; `below` is what it read, if
     /// it is not the lowest.
-    fn normalised(&self, index: usize, hidden: Tensor, below: Option<&Tensor>) -> Result<Tensor> {
+    pub(super) fn normalised(
+        &self,
+        index: usize,
+        hidden: Tensor,
+        below: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let Some(gain) = self.weights.norms.get(index) else { return Ok(hidden) };
         match &self.backend {
             Backend::Reference => reference::layer_norm(&hidden, gain, below),

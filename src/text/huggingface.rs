@@ -20,7 +20,8 @@ use crate::text::tokenizer::Tokenizer;
 use crate::text::units::Units;
 
 const UNKNOWN: &str = "<unk>";
-const END_OF_DOCUMENT: &str = "<eod>";
+/// The name of the end-of-document id.
+pub(crate) const END_OF_DOCUMENT: &str = "<eod>";
 /// A tokenizer of every Unicode character takes about 30 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
 

@@ -30,6 +30,7 @@ pub use blocks::TextBlocks;
 pub use corpus::{Corpus, MAX_CORPUS_BYTES};
 pub use decode::{Encoding, Newlines, ReadOptions};
 pub(crate) use file::read_regular_file;
+pub(crate) use huggingface::END_OF_DOCUMENT;
 pub use ids::Ids;
 pub use list::is_list;
 pub use tokenizer::Tokenizer;

@@ -179,6 +179,22 @@ impl Tokenizer {
         })
     }
 
+    /// As [`Tokenizer::encode`], but a character that only the unknown id could stand for is an error too.
+    ///
+    /// # Errors
+    /// Characters without an id of their own.
+    pub fn encode_known(&self, text: &str) -> Result<Vec<u32>, UnknownCharacters> {
+        let ids = self.encode(text)?;
+        match self.unknown {
+            Some(unknown) if ids.contains(&unknown) => {
+                let missing = text.chars().filter(|&character| self.own_id(character).is_none());
+                let characters: BTreeSet<char> = missing.collect();
+                Err(UnknownCharacters { characters: characters.into_iter().collect() })
+            }
+            _ => Ok(ids),
+        }
+    }
+
     /// The ids of `text` without the characters that have no id of their own.
     pub fn encode_skipping_unknown(&self, text: &str) -> Vec<u32> {
         match self.units {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::checkpoint::Metrics;
-use crate::cli::report::html;
+use crate::cli::html;
 use crate::cli::report::runs::{Kind, Run};
 use crate::plot::{Axis, Chart, Series};
 

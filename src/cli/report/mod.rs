@@ -7,17 +7,13 @@
 //! | `curves` | the charts |
 //! | `words` | what the losses say, in words |
 //! | `tables` | runs, settings, split and parameters as tables |
-//! | `html` | text as HTML, numbers as text |
 
 mod curves;
-mod html;
 mod page;
 mod runs;
 mod tables;
 mod words;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -75,27 +71,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     if out.as_os_str() == "-" {
         return emit(&page);
     }
-    ensure_replaceable(&out)?;
+    atomic_file::ensure_replaceable(&out, 0, page::MARK, "report")?;
     atomic_file::write(&out, page.as_bytes())?;
     log!("the report is {}", escape::field(&out.to_string_lossy()));
-    Ok(())
-}
-
-/// Refuses to replace a regular file that is no report.
-fn ensure_replaceable(path: &Path) -> Result<()> {
-    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
-    if !is_file {
-        return Ok(());
-    }
-    let mut head = vec![0; page::MARK.len()];
-    let is_report = File::open(path)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .is_ok_and(|()| head == page::MARK.as_bytes());
-    if !is_report {
-        bail!(
-            "{} is there and is no report of chargru: move it, or name another file with --out",
-            path.display()
-        );
-    }
     Ok(())
 }

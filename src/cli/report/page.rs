@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cli::report::html::{count, lines, text};
+use crate::cli::html::{count, filled, lines, text};
 use crate::cli::report::runs::Run;
 use crate::cli::report::{curves, tables, words};
 
@@ -34,23 +34,7 @@ pub(super) fn page(runs: &[Run]) -> Result<String> {
         ("{{version}}", text(env!("CARGO_PKG_VERSION"))),
         ("{{body}}", body),
     ];
-    Ok(filled(TEMPLATE, &parts))
-}
-
-/// The template with its places filled; what is put in is not looked at again.
-fn filled(template: &str, parts: &[(&str, String)]) -> String {
-    let mut out = String::from(MARK);
-    let mut rest = template;
-    while let Some((at, place, text)) = parts
-        .iter()
-        .filter_map(|(place, text)| Some((rest.find(place)?, place, text)))
-        .min_by_key(|(at, ..)| *at)
-    {
-        out += &rest[..at];
-        out += text;
-        rest = &rest[at + place.len()..];
-    }
-    out + rest
+    Ok(filled(MARK, TEMPLATE, &parts))
 }
 
 fn section(heading: &str, body: &str) -> String {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::cli::html::{count, nats, text, time};
 use crate::cli::output::{bits, layers_of};
-use crate::cli::report::html::{count, nats, text, time};
 use crate::cli::report::runs::Run;
 use crate::data::CorpusRecord;
 use crate::text::Documents;

@@ -1,7 +1,7 @@
 //! What the losses of a run say, in words. Plain text; `page` makes it HTML.
 
 use crate::checkpoint::Metrics;
-use crate::cli::report::html::{count, nats};
+use crate::cli::html::{count, nats};
 use crate::cli::report::runs::Run;
 
 /// A change of less than this share of the loss is none: evaluations differ by as much from one to the next.

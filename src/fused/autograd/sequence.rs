@@ -4,11 +4,11 @@
 use crate::fused::autograd::hooks::{self, FinalCell, Generations};
 use crate::fused::rnn::cells::Cell;
 use crate::fused::rnn::layer::{Inputs, Layer, LayerSpec};
-use crate::fused::rnn::sizes::{Direction, Reads, look_up_first};
+use crate::fused::rnn::sizes::{Direction, Reads, Sizes, look_up_first};
 use crate::fused::rnn::weights::LayerWeights;
 use crate::fused::simd::level::{Level, Precision};
 use crate::fused::tensors::{self, floats};
-use crate::fused::workspace::Workspace;
+use crate::fused::workspace::{Buffers, Workspace};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use std::sync::{Arc, atomic::Ordering};
 
@@ -82,15 +82,72 @@ impl RecurrentLayer {
         state: &Tensor,
         resets: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor)> {
-        let looked_up;
+        let (source, layer) = self.prepare(level, input, state, resets)?;
+        let parameters: Vec<Tensor> = layer.weights.tensors().cloned().collect();
+        let (handles, generations) = hooks::handles(&self.workspace, &parameters)?;
+        let sizes = layer.sizes;
+        let workspace = self.workspace.clone();
+        let op = SequenceOp { layer, workspace, generations: generations.clone() };
+        let hidden = source.apply_op3(&handles, &state.contiguous()?, op)?;
+        let last = hidden.narrow(0, sizes.last().start / (sizes.b * sizes.h), 1)?;
+        let state = if self.cell.states() == 2 {
+            let workspace = self.workspace.clone();
+            let c = hidden.apply_op1(FinalCell { sizes, workspace, generations })?;
+            Tensor::cat(&[&last, &c], 0)?
+        } else {
+            last
+        };
+        Ok((hidden, state))
+    }
+
+    /// What [`RecurrentLayer::forward`] gives, and what the cell computed on the way. Without gradients; the
+    /// workspace is not touched.
+    ///
+    /// # Errors
+    /// As [`RecurrentLayer::forward`].
+    pub fn trace(
+        &self,
+        input: Input,
+        state: &Tensor,
+        resets: Option<&Tensor>,
+    ) -> Result<LayerTrace> {
+        let (source, layer) = self.prepare(Level::choose(self.precision)?, input, state, resets)?;
+        let Sizes { t, b, h, gates: width, .. } = layer.sizes;
+        let (mut hidden, mut buffers) = (vec![0.0; t * b * h], Buffers::default());
+        let given = state.contiguous()?;
+        layer.forward(&floats(&source)?, &floats(&given)?, &mut hidden, &mut buffers)?;
+        let of = |values: &[f32], width: usize| {
+            Tensor::from_slice(&values[..t * b * width], (t, b, width), state.device())
+        };
+        let sequences = match self.cell.states() {
+            2 => vec![of(&hidden, h)?, of(&buffers.saved, h)?],
+            _ => vec![of(&hidden, h)?],
+        };
+        let last = layer.sizes.last().start / (b * h);
+        let state =
+            sequences.iter().map(|sequence| sequence.get(last)).collect::<Result<Vec<_>>>()?;
+        Ok(LayerTrace {
+            gates: of(&buffers.gates, width)?,
+            state: Tensor::stack(&state, 0)?,
+            states: sequences,
+        })
+    }
+
+    /// What the layer reads, contiguous, and the layer with its window.
+    fn prepare(
+        &self,
+        level: Level,
+        input: Input,
+        state: &Tensor,
+        resets: Option<&Tensor>,
+    ) -> Result<(Tensor, Layer)> {
         let (source, ids) = match input {
             Input::Embedded { ids, table } if look_up_first(table.dim(0)?, ids.elem_count()) => {
                 let (t, b) = ids.dims2()?;
-                looked_up = table.index_select(&ids.flatten_all()?, 0)?.reshape((t, b, ()))?;
-                (&looked_up, None)
+                (table.index_select(&ids.flatten_all()?, 0)?.reshape((t, b, ()))?, None)
             }
-            Input::Embedded { ids, table } => (table, Some(ids)),
-            Input::Sequence(x) => (x, None),
+            Input::Embedded { ids, table } => (table.contiguous()?, Some(ids)),
+            Input::Sequence(x) => (x.contiguous()?, None),
         };
         let reads = match ids {
             Some(ids) => {
@@ -102,25 +159,21 @@ impl RecurrentLayer {
                 Reads::Sequence { t, b, i }
             }
         };
-        tensors::expect("input", source, source.dims())?;
+        tensors::expect("input", &source, source.dims())?;
         let spec = LayerSpec { cell: self.cell, direction: self.direction, level };
         let layer = Layer::new(spec, reads, &self.weights, state, resets)?;
-        let parameters: Vec<Tensor> = layer.weights.tensors().cloned().collect();
-        let (handles, generations) = hooks::handles(&self.workspace, &parameters)?;
-        let sizes = layer.sizes;
-        let workspace = self.workspace.clone();
-        let op = SequenceOp { layer, workspace, generations: generations.clone() };
-        let hidden = source.contiguous()?.apply_op3(&handles, &state.contiguous()?, op)?;
-        let last = hidden.narrow(0, sizes.last().start / (sizes.b * sizes.h), 1)?;
-        let state = if self.cell.states() == 2 {
-            let workspace = self.workspace.clone();
-            let c = hidden.apply_op1(FinalCell { sizes, workspace, generations })?;
-            Tensor::cat(&[&last, &c], 0)?
-        } else {
-            last
-        };
-        Ok((hidden, state))
+        Ok((source, layer))
     }
+}
+
+/// What a layer computed over a window.
+pub struct LayerTrace {
+    /// The gates after their activations, in the order of the weights' rows: `[T, B, G·H]`.
+    pub gates: Tensor,
+    /// S sequences `[T, B, H]`: h, and for an LSTM then c.
+    pub states: Vec<Tensor>,
+    /// The state after the window, `[S, B, H]`.
+    pub state: Tensor,
 }
 
 /// The op: its arguments are the input or table, the weights' handles, and the state.

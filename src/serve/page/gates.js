@@ -34,6 +34,27 @@ function quantiles(values, shares) {
   return shares.map((share) => sorted[Math.round(share * (sorted.length - 1))] ?? 0);
 }
 
+/** The mean of each column of [T][H]. */
+function means(values) {
+  const sums = new Float64Array(values[0]?.length ?? 0);
+  for (const row of values) row.forEach((value, unit) => { sums[unit] += value / values.length; });
+  return sums;
+}
+
+/** The correlation of each column with column `unit`. */
+function likeness(values, unit) {
+  const mean = means(values);
+  const [products, squares] = [new Float64Array(mean.length), new Float64Array(mean.length)];
+  for (const row of values) {
+    const own = row[unit] - mean[unit];
+    row.forEach((value, other) => {
+      products[other] += own * (value - mean[other]);
+      squares[other] += (value - mean[other]) ** 2;
+    });
+  }
+  return products.map((product, other) => (squares[other] > 0 ? product / Math.sqrt(squares[other]) : 0));
+}
+
 /** What the tokens read as: tokens of single bytes are joined to characters. [{text, index of the last token}] */
 function readable(tokens) {
   const letters = [];
@@ -96,8 +117,8 @@ export class GatesView {
     const sizes = () => data.values.flatMap((row) => row.map(Math.abs));
     this.limit = largest <= 1.0005 ? 1 : quantiles(sizes(), [0.99])[0];
     const what = WHAT[data.gate] ?? "gate";
-    const name = data.gate === "h" ? "h" : `${data.gate}`;
-    this.title.textContent = `Layer ${data.layer}, ${what} ${name}: ${data.units} units over ${data.tokens.length} characters`;
+    this.title.textContent =
+      `Layer ${data.layer}, ${what} ${data.gate}: ${data.units} units over ${data.tokens.length} characters`;
     this.chooser.max = String(data.units - 1);
     this.order = this.ordered();
     this.writeText();
@@ -144,15 +165,18 @@ export class GatesView {
       return button;
     };
     this.sorting = element("select");
-    this.sorting.setAttribute("aria-label", "order of the units in the heat map");
-    this.sorting.addEventListener("change", () => { this.order = this.ordered(); this.refresh(); });
+    this.sorting.setAttribute("aria-label", "what the units of the heat map are ordered by");
+    this.sorting.addEventListener("change", () => {
+      this.order = this.ordered();
+      this.refresh();
+    });
     this.stretch = element("input");
     Object.assign(this.stretch, { type: "checkbox", checked: true });
-    this.stretch.addEventListener("change", this.refreshLater());
+    this.stretch.addEventListener("change", () => this.refresh());
     this.controls = element("div", "gates-controls", "",
       element("label", "", "unit ", this.chooser), step("‹", "unit before", -1), step("›", "next unit", 1),
-      element("label", "", "order ", this.sorting),
-      element("label", "", "", this.stretch, " colours span the range of the unit"));
+      element("label", "", "ordered by ", this.sorting),
+      element("label", "", "", this.stretch, " colours span the unit's own range"));
 
     this.canvas = element("canvas", "gates-map");
     this.spacer = element("div", "gates-spacer", "", this.canvas);
@@ -181,31 +205,34 @@ export class GatesView {
     this.memory = element("figure", "gates-memory");
     this.foundRows = element("tbody");
     this.foundTable = element("table", "gates-found", "",
-      element("thead", "", "", element("tr", "", "", ...["what it follows", "unit", "score"].map((name) => element("th", "", name)))),
+      element("thead", "", "", element("tr", "", "", ...["what it follows", "layer gate unit", "score"].map((name) => element("th", "", name)))),
       this.foundRows);
-    this.foundPart = element("section", "gates-finding", "", element("h4", "", "Units that follow something"), this.foundTable,
-      element("p", "gates-note", "Chosen on the first half of the text, scored on the second. For yes or no: area under the ROC curve " +
-        "(0.5 is chance, 1 perfect). For counts: rank correlation (0 is none). Choose one to colour the text by it."));
-    this.memoryPart = element("section", "gates-keeping", "", element("h4", "", "How long units keep what they hold"), this.memory);
-    this.root.append(this.title, this.controls, this.scroller, this.status, this.legend, this.text,
-      element("div", "gates-below", "", this.foundPart, this.memoryPart));
-  }
-
-  refreshLater() {
-    return () => this.refresh();
+    this.foundPart = element("section", "", "", element("h4", "", "Units that follow something"), this.foundTable,
+      element("p", "gates-note", "Choose one to colour the text by it. Units are chosen on the first half of the text and " +
+        "scored on the second: by the area under the ROC curve (0.5 is chance, 1 perfect), counts by rank correlation " +
+        "(0 is chance)."));
+    this.memoryPart = element("section", "", "",
+      element("h4", "", "How long units keep what they hold"), this.memory);
+    this.root.append(this.title, this.controls, this.scroller, this.status, element("div", "gates-below", "",
+      element("div", "", "", this.legend, this.text),
+      element("div", "gates-side", "", this.foundPart, this.memoryPart)));
   }
 
   /** The order of the rows of the heat map: indices of units. */
   ordered() {
     const { units, values, memory } = this.data;
-    const choices = ["index", ...(memory ? ["memory"] : []), "mean value"];
+    const choices = [...(memory ? ["memory"] : []), "number", "mean", "likeness"];
     if (this.sorting.options.length !== choices.length) {
       this.sorting.replaceChildren(...choices.map((name) => element("option", "", name)));
     }
     const order = Array.from({ length: units }, (_, unit) => unit);
-    const means = () => order.map((unit) => values.reduce((sum, row) => sum + row[unit], 0));
-    const keys = { index: () => null, memory: () => memory.characters, "mean value": means }[this.sorting.value]();
-    return keys ? order.sort((a, b) => keys[b] - keys[a] || a - b) : order;
+    const keys = {
+      memory: () => memory.characters,
+      number: () => order.map((unit) => -unit),
+      mean: () => means(values),
+      likeness: () => likeness(values, this.unit),
+    }[this.sorting.value]();
+    return order.sort((a, b) => keys[b] - keys[a] || a - b);
   }
 
   /** [red, green, blue] of a CSS variable, or of its fallback in gates.css. */
@@ -365,8 +392,8 @@ export class GatesView {
     this.bars = element("div", "gates-bars", "", ...bars);
     const ticks = ["0.1", "1", "10", "100", "1000", "10⁴", "10⁵"].map((text) => element("span", "", text));
     this.memory.replaceChildren(this.bars, element("div", "gates-ticks", "", ...ticks),
-      element("figcaption", "gates-note", `Characters until a unit has forgotten all but 37% of what it held: the median over the text, ` +
-        `for the ${kept.length} units of layer ${this.data.layer}. The fullest bar has ${most}.`));
+      element("figcaption", "gates-note", "Characters until 37% (1/e) is left of what a unit held, by the median of its " +
+        `gate over the text: ${kept.length} units of layer ${this.data.layer}, ${most} in the highest bar.`));
   }
 
   markMemory() {
@@ -380,10 +407,15 @@ export class GatesView {
     const rows = (found ?? []).map((one, index) => {
       const button = element("button", "", one.label);
       button.type = "button";
-      button.addEventListener("click", () => this.follow(index));
-      const score = element("td", "gates-score", one.score.toFixed(3));
-      score.title = `${one.positions} positions`;
-      return element("tr", "", "", element("td", "", "", button), element("td", "", `${one.layer}.${one.gate}.${one.unit}`), score);
+      button.addEventListener("click", () => {
+        this.follow(index);
+        this.text.scrollIntoView({ block: "nearest" });
+      });
+      const score = element("td", "", one.score.toFixed(3));
+      const sense = one.high === false ? "The unit is low there. " : "";
+      score.title = `${sense}${one.positions} positions.`;
+      const place = element("td", "", `${one.layer} ${one.gate} ${one.unit}`);
+      return element("tr", "", "", element("td", "", "", button), place, score);
     });
     this.foundRows.replaceChildren(...rows);
   }
@@ -402,6 +434,5 @@ export class GatesView {
     } else {
       this.onRequest?.({ layer: one.layer, gate: one.gate, unit: one.unit });
     }
-    this.text.scrollIntoView({ block: "nearest" });
   }
 }

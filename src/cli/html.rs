@@ -1,16 +1,32 @@
-//! Text as HTML, numbers as text.
+//! Text as HTML, numbers as text, for the pages that commands write.
 
 use crate::cli::escape;
 use crate::cli::output::grouped;
 
 /// One line of text from anywhere. Control characters, and those that reorder text, are written out.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     escaped(&escape::field(text))
 }
 
 /// Text of several lines that a model wrote.
-pub(super) fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     escaped(&escape::text(text))
+}
+
+/// `template` after `mark`, its places filled; what is put in is not looked at again.
+pub(crate) fn filled(mark: &str, template: &str, parts: &[(&str, String)]) -> String {
+    let mut out = String::from(mark);
+    let mut rest = template;
+    while let Some((at, place, text)) = parts
+        .iter()
+        .filter_map(|(place, text)| Some((rest.find(place)?, place, text)))
+        .min_by_key(|(at, ..)| *at)
+    {
+        out += &rest[..at];
+        out += text;
+        rest = &rest[at + place.len()..];
+    }
+    out + rest
 }
 
 fn escaped(text: &str) -> String {
@@ -29,16 +45,16 @@ fn escaped(text: &str) -> String {
 }
 
 /// Nats with four decimals; numbers that no loss has are written short.
-pub(super) fn nats(value: f64) -> String {
+pub(crate) fn nats(value: f64) -> String {
     if value.abs() < 1e6 { format!("{value:.4}") } else { format!("{value:.3e}") }
 }
 
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     grouped(value)
 }
 
 /// 45 s, 3 min 5 s, 2 h 10 min.
-pub(super) fn time(seconds: f64) -> String {
+pub(crate) fn time(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0 if seconds > 0.0 => format!("{seconds:.2} s"),

@@ -1,0 +1,119 @@
+//! Log-probabilities of a text's ids as programs exchange them.
+
+use serde::{Serialize, Serializer};
+
+use crate::generate::request::Token;
+use crate::text::{END_OF_DOCUMENT, Tokenizer};
+
+/// The ids of a text and their log-probabilities, in the columns of OpenAI's completions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LogProbabilities {
+    /// What each id stands for: a character, `bytes:\xe2` for a byte that is none alone, `<eod>` for the end of a
+    /// document.
+    pub tokens: Vec<String>,
+    /// In nats; None where nothing precedes.
+    pub token_logprobs: Vec<Option<f32>>,
+    /// The likeliest in the place of each, and itself. None where no alternatives were asked for.
+    pub top_logprobs: Option<Vec<Option<Alternatives>>>,
+    /// Where each begins, in characters.
+    pub text_offset: Vec<usize>,
+}
+
+/// Ids that were possible, the likeliest first, and their log-probabilities. In JSON an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alternatives(pub Vec<(String, f32)>);
+
+impl Serialize for Alternatives {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(text, logprob)| (text, logprob)))
+    }
+}
+
+impl LogProbabilities {
+    /// Those of `tokens`, the first of which begins after `offset` characters. `alternatives` says whether
+    /// more than 0 were asked for.
+    pub fn new(tokens: &[Token], tokenizer: &Tokenizer, offset: usize, alternatives: bool) -> Self {
+        let mut columns = Self { top_logprobs: alternatives.then(Vec::new), ..Self::default() };
+        let mut characters = offset;
+        for token in tokens {
+            columns.tokens.push(text_of(token.id, tokenizer));
+            columns.token_logprobs.push(token.log_probability);
+            columns.text_offset.push(characters);
+            characters += characters_of(token.id, tokenizer);
+            if let Some(top) = &mut columns.top_logprobs {
+                top.push(alternatives_of(token, tokenizer));
+            }
+        }
+        columns
+    }
+}
+
+/// How many characters an id begins: 0 for a byte that continues one.
+pub fn characters_of(id: u32, tokenizer: &Tokenizer) -> usize {
+    tokenizer.bytes_of(id).iter().filter(|byte| **byte & 0xC0 != 0x80).count()
+}
+
+fn alternatives_of(token: &Token, tokenizer: &Tokenizer) -> Option<Alternatives> {
+    let own = token.log_probability?;
+    let mut all = token.top.clone();
+    if all.iter().all(|&(id, _)| id != token.id) {
+        all.push((token.id, own));
+    }
+    Some(Alternatives(all.into_iter().map(|(id, log)| (text_of(id, tokenizer), log)).collect()))
+}
+
+fn text_of(id: u32, tokenizer: &Tokenizer) -> String {
+    if Some(id) == tokenizer.end_of_document() {
+        return END_OF_DOCUMENT.into();
+    }
+    let bytes = tokenizer.bytes_of(id);
+    match std::str::from_utf8(bytes) {
+        // An id of characters that were too rare for one of their own.
+        Ok("") => char::REPLACEMENT_CHARACTER.into(),
+        Ok(text) => text.into(),
+        Err(_) => {
+            let escaped = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
+            format!("bytes:{}", escaped.collect::<String>())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Documents, Units, VocabularyOptions};
+
+    fn token(id: u32, top: &[(u32, f32)]) -> Token {
+        Token { id, log_probability: Some(-2.5), top: top.to_vec() }
+    }
+
+    #[test]
+    fn the_columns_are_those_of_openai() {
+        let options = VocabularyOptions { documents: Documents::Lines, ..Default::default() };
+        let tokenizer = Tokenizer::build("abé\n", &options).unwrap().0;
+        let end = tokenizer.end_of_document().unwrap();
+        let first = Token { id: 1, log_probability: None, top: vec![] };
+        let columns = LogProbabilities::new(
+            &[first, token(2, &[(end, -0.5), (0, -1.25)]), token(0, &[(0, -2.5)])],
+            &tokenizer,
+            7,
+            true,
+        );
+        assert_eq!(
+            serde_json::to_string(&columns).unwrap(),
+            r#"{"tokens":["b","é","a"],"token_logprobs":[null,-2.5,-2.5],"top_logprobs":[null,{"<eod>":-0.5,"a":-1.25,"é":-2.5},{"a":-2.5}],"text_offset":[7,8,9]}"#
+        );
+        let columns = LogProbabilities::new(&[token(2, &[])], &tokenizer, 0, false);
+        assert_eq!(columns.top_logprobs, None);
+    }
+
+    #[test]
+    fn a_byte_that_is_no_character_is_written_out() {
+        let options = VocabularyOptions { units: Units::Bytes, ..Default::default() };
+        let tokenizer = Tokenizer::build("aé", &options).unwrap().0;
+        let tokens = [token(0xC3, &[]), token(0xA9, &[]), token(97, &[])];
+        let columns = LogProbabilities::new(&tokens, &tokenizer, 0, false);
+        assert_eq!(columns.tokens, [r"bytes:\xc3", r"bytes:\xa9", "a"]);
+        assert_eq!(columns.text_offset, [0, 1, 1]);
+    }
+}
