@@ -76,6 +76,10 @@ class Page:
         """Waits until a condition holds, and returns what it gave."""
         return WebDriverWait(self.driver, self.patience, poll_frequency=0.05).until(lambda _: condition(), f"waited in vain: {what}")
 
+    def next_frame(self):
+        """Waits until what has come is drawn."""
+        self.driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))")
+
     def keys(self, *keys: str):
         ActionChains(self.driver).send_keys(*keys).perform()
 
@@ -141,8 +145,7 @@ class Page:
         """Waits until nothing is written any more; returns the status line."""
         done = lambda: not self.find("write-stop").is_displayed() and self.text("write-status") not in ("", "Writing.")
         self.until(done, "the writing ends")
-        # What has come is drawn in the next frame.
-        self.driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))")
+        self.next_frame()
         return self.text("write-status")
 
     def write(self, prompt: str, length: int, **settings) -> str:

@@ -34,20 +34,23 @@ def take_screenshots(page: Page, folder: Path):
     page.set("proofread-text", DRAFT)
     page.click("proofread-start")
     page.until(lambda: page.all("#proofread-findings li"), "the findings are listed")
-    for width, height in (WIDE, PHONE):
+    for width, _ in (WIDE, PHONE):
         for scheme in ("light", "dark"):
-            page.size(width, height)
             page.colours(scheme)
             for tab in ("write", "read", "gates", "fill", "proofread"):
-                _take(page, tab, folder / f"{tab}-{width}-{scheme}.png")
+                _take(page, tab, width, folder / f"{tab}-{width}-{scheme}.png")
 
 
-def _take(page: Page, tab: str, file: Path):
+def _take(page: Page, tab: str, width: int, file: Path):
     """The whole page, down to its end."""
+    page.choose_model("demo" if tab in ("write", "read", "gates") else "demo-bidirectional")
     page.tab(tab)
+    page.size(width, 900)
+    page.size(width, max(800, page.script("return document.documentElement.scrollHeight")))
+    # What is drawn follows the size; a character that can be pointed at shows its alternatives.
+    page.next_frame()
     if tab == "write":
-        page.script("document.querySelectorAll('#story .c')[90].focus()")
-    page.script("scrollTo(0, 0)")
-    # Two frames: what is drawn follows the size.
-    page.driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))")
+        page.hover(page.find("tab-write"))
+        page.hover(page.all("#story .c")[47])
+        page.until(lambda: page.find("alternatives").is_displayed(), "the alternatives are shown")
     page.driver.save_screenshot(str(file))

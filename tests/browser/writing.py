@@ -148,6 +148,21 @@ class Write(PageCase):
         self.assertEqual(self.page.find("prompt").get_property("value"), PROMPT)
         self._alternative()
 
+    def test_a_link_writes_the_same_elsewhere(self):
+        self.page.open()
+        text = self.page.write(PROMPT, 120, temperature="0.9", min_p="0.02")
+        self.page.script("navigator.clipboard.writeText = async text => { window.copied = text }")
+        self.page.click("write-link")
+        link = self.page.until(lambda: self.page.script("return window.copied"), "the link is copied")
+        self.page.open()
+        self.page.driver.get("about:blank")
+        self.page.driver.get(link)
+        self.page.until(lambda: self.page.text("model-facts"), "the models are shown")
+        self.assertTrue(self.page.driver.current_url.endswith("#write"))
+        self.page.click("write-start")
+        self.page.wait_for_end()
+        self.assertEqual(self.page.story(), text)
+
     def test_other_scripts_are_counted_by_characters(self):
         """A character beyond the first plane is two units of a JavaScript string and one of the API."""
         self.page.open()
@@ -211,6 +226,7 @@ class Keyboard(PageCase):
         self.page.until(lambda: self.page.story() != before, "another text is written")
         self.page.wait_for_end()
         self.assertEqual(self.page.story()[: place + 1], before[:place] + taken)
+        self.assertEqual(self.page.script("return document.activeElement.index"), place, "the keyboard stays where it was")
 
     def test_tabs_follow_the_arrows(self):
         self.page.open()
