@@ -60,6 +60,7 @@ export class Alternatives {
   /** A finger that is lifted leaves nothing. */
   #leave(event) {
     if (event.pointerType === "touch") return;
+    this.#at = `${event.screenX} ${event.screenY}`;
     clearTimeout(this.#opening);
     this.#closeSoon();
   }
