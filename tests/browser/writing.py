@@ -98,6 +98,7 @@ class Write(PageCase):
         self.assertEqual(len(after), place + 1 + 200)
         self.page.click("write-undo")
         self.page.until(lambda: self.page.story() == before, "the text of before is back")
+        self.assertEqual(self.page.text("write-count"), "200 characters")
 
     def test_stop_stops_and_continue_goes_on(self):
         self.page.open()

@@ -5,8 +5,11 @@ import { byId, element, percent, spoken, visible } from "./dom.js";
 
 const popover = byId("alternatives");
 
-/** The characters' window is one for the whole page; `owner` is who shows it now. */
+/** The window is one for the whole page; `owner` is who shows it now. */
 let owner = null;
+
+export const closeAlternatives = () => owner?.close();
+document.addEventListener("keydown", (event) => event.key === "Escape" && closeAlternatives());
 
 export class Alternatives {
   #text;
@@ -43,7 +46,6 @@ export class Alternatives {
       if (owner === this && !popover.contains(event.relatedTarget)) this.#closeSoon();
     });
     popover.addEventListener("click", (event) => owner === this && this.#take(event));
-    document.addEventListener("keydown", (event) => event.key === "Escape" && owner === this && this.close());
     window.addEventListener("scroll", () => owner === this && this.#place(), { passive: true });
   }
 

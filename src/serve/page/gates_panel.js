@@ -63,7 +63,7 @@ export function startGates(writtenText) {
     });
   }
   panel.addEventListener("shown", () => {
-    if (!text.value) text.value = characters(writtenText()).slice(0, limits.inspect ?? 4096).join("");
+    if (!text.value) text.value = characters(writtenText()).slice(0, limits.inspect).join("");
   });
   byId("gates-start").addEventListener("click", () => look(false));
   byId("gates-find").addEventListener("click", () => look(true));

@@ -5,7 +5,7 @@ import { byId, element, whole } from "./dom.js";
 import { settings } from "./state.js";
 
 /** Limits of the server, in characters; these until it has answered. */
-export const limits = { prompt: 8192, max_tokens: 16384, logprobs: 5 };
+export const limits = { prompt: 8192, max_tokens: 16384, logprobs: 5, score: 32768, inspect: 4096 };
 
 /** Fires `change` when another model is chosen or the list has come. */
 export const models = new EventTarget();

@@ -46,10 +46,14 @@ export function startRead(writtenText) {
     }).finally(() => (byId("read-status").textContent = ""));
 
   keepField(text, session);
+  const takeWritten = () => {
+    text.value = characters(writtenText()).slice(-limits.score).join("");
+    text.dispatchEvent(new Event("input"));
+  };
+  panel.addEventListener("shown", () => text.value || takeWritten());
   byId("read-start").addEventListener("click", measure);
   byId("read-written").addEventListener("click", () => {
-    text.value = characters(writtenText()).slice(-(limits.score ?? 32768)).join("");
-    text.dispatchEvent(new Event("input"));
+    takeWritten();
     measure();
   });
   panel.addEventListener("keydown", (event) => {

@@ -1,5 +1,6 @@
 /** The row of tabs: by mouse, by arrow keys, and by the address (`#read`). */
 
+import { closeAlternatives } from "./alternatives.js";
 import { byId } from "./dom.js";
 import { session } from "./state.js";
 
@@ -8,6 +9,7 @@ const nameOf = (tab) => tab.getAttribute("aria-controls");
 
 /** @param {string} name of a panel */
 export function showTab(name) {
+  closeAlternatives();
   for (const tab of tabs) {
     const chosen = nameOf(tab) === name;
     tab.ariaSelected = String(chosen);
