@@ -5,7 +5,7 @@ from selenium.webdriver.support.ui import Select
 from case import PageCase
 from page import PHONE
 
-TEXT = 'MAREN:\nI counted from the slip and from the stair,\nThen walking backward up the chandlers\' hill\nFor luck, which got me one.\n'
+TEXT = "MAREN:\nI counted from the slip and from the stair,\nThen walking backward up the chandlers' hill\nFor luck, which got me one.\n"
 DRAFT = "MAREN:\nThe lantern is out, and the tdie is coming in.\nWhere is hte baker?"
 
 
@@ -24,9 +24,13 @@ class Read(PageCase):
         self.page.open("read")
         known = self._measure(TEXT)
         self.assertGreater(known, 0.1)
-        steps = self.page.script("return [...new Set([...document.querySelectorAll('#read-view .c')].map(c => c.classList[1]))]")
+        steps = self.page.script(
+            "return [...new Set([...document.querySelectorAll('#read-view .c')].map(c => c.classList[1]))]"
+        )
         self.assertGreater(len(steps), 3, steps)
-        lines = self.page.script("return [...document.querySelectorAll('#read-view .line')].map(line => Number(line.dataset.end))")
+        lines = self.page.script(
+            "return [...document.querySelectorAll('#read-view .line')].map(line => Number(line.dataset.end))"
+        )
         self.assertEqual(len(lines), 4)
         self.assertTrue(all(bits > 0 for bits in lines), lines)
         # The same characters in an order that no language has.

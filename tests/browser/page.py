@@ -18,7 +18,7 @@ class Page:
 
     def __init__(self, address: str, slow: bool = False):
         self.address = address
-        self.patience = 120 if slow else int(__import__("os").environ.get("P","30"))
+        self.patience = 120 if slow else 30
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
         # Inside a container chromium has neither its sandbox nor much shared memory.
@@ -74,11 +74,15 @@ class Page:
 
     def until(self, condition, what: str):
         """Waits until a condition holds, and returns what it gave."""
-        return WebDriverWait(self.driver, self.patience, poll_frequency=0.05).until(lambda _: condition(), f"waited in vain: {what}")
+        return WebDriverWait(self.driver, self.patience, poll_frequency=0.05).until(
+            lambda _: condition(), f"waited in vain: {what}"
+        )
 
     def next_frame(self):
         """Waits until what has come is drawn."""
-        self.driver.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))")
+        self.driver.execute_async_script(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+        )
 
     def keys(self, *keys: str):
         ActionChains(self.driver).send_keys(*keys).perform()
@@ -96,7 +100,11 @@ class Page:
     def requested(self) -> list[str]:
         """The addresses that were requested since the last look."""
         messages = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
-        return [message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+        return [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
 
     # Elements.
 
@@ -118,7 +126,9 @@ class Page:
 
     def set(self, target, value):
         """Replaces what a field holds, and says so as typing does. `target`: an id or a name among the settings."""
-        field = self.script("return document.getElementById(arguments[0]) ?? document.querySelector(`[name=${arguments[0]}]`)", target)
+        field = self.script(
+            "return document.getElementById(arguments[0]) ?? document.querySelector(`[name=${arguments[0]}]`)", target
+        )
         code = "const [f, v] = arguments; f[typeof v === 'boolean' ? 'checked' : 'value'] = v; f.dispatchEvent(new Event('input', {bubbles: true}))"
         self.script(code, field, value)
 

@@ -30,7 +30,9 @@ class Server:
         flags = [flag for checkpoint in checkpoints for flag in ("--checkpoint", str(checkpoint))]
         self.log = tempfile.TemporaryFile(mode="w+")
         command = [os.environ["CHARGRU"], "serve", "--port", str(self.port), *flags, *self.arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log
+        )
         self.port = self._port()
 
     def _port(self) -> int:

@@ -54,7 +54,7 @@ class ServerAway(PageCase):
 class Key(PageCase):
     def test_a_key_is_asked_for_and_kept(self):
         self.page.open()
-        refused = "new Response('{\"error\": {\"message\": \"no key\", \"param\": null}}', {status: 401})"
+        refused = 'new Response(\'{"error": {"message": "no key", "param": null}}\', {status: 401})'
         self.page.script(
             "const real = fetch; window.fetch = (path, rest) =>"
             f" path.startsWith('/v1/') && rest.headers.Authorization !== 'Bearer right' ? Promise.resolve({refused}) : real(path, rest)"

@@ -1,7 +1,6 @@
 """Checks of the panel that writes."""
 
 import json
-import unittest
 
 from selenium.webdriver.common.keys import Keys
 
@@ -120,7 +119,9 @@ class Write(PageCase):
         self.page.begin(PROMPT, 100, temperature="-3")
         field = "[name=temperature][aria-invalid=true]"
         self.page.until(lambda: self.page.all(field), "the field is marked")
-        message = self.page.script(f"const f = document.querySelector('{field}'); return document.getElementById(f.getAttribute('aria-errormessage')).textContent")
+        message = self.page.script(
+            f"const f = document.querySelector('{field}'); return document.getElementById(f.getAttribute('aria-errormessage')).textContent"
+        )
         self.assertIn("temperature", message)
         self.page.write(PROMPT, 100, temperature="1")
         self.assertEqual(self.page.all("#write [aria-invalid], #write .error"), [])
@@ -144,7 +145,9 @@ class Write(PageCase):
         text = self.page.write(PROMPT, 150, temperature="0.7", top_k="12")
         self.page.reload()
         self.page.until(lambda: self.page.story() == text, "the text is back")
-        values = self.page.script("return ['temperature', 'top_k'].map(n => document.querySelector(`[name=${n}]`).value)")
+        values = self.page.script(
+            "return ['temperature', 'top_k'].map(n => document.querySelector(`[name=${n}]`).value)"
+        )
         self.assertEqual(values, ["0.7", "12"])
         self.assertEqual(self.page.find("prompt").get_property("value"), PROMPT)
         self._alternative()
@@ -167,16 +170,30 @@ class Write(PageCase):
     def test_other_scripts_are_counted_by_characters(self):
         """A character beyond the first plane is two units of a JavaScript string and one of the API."""
         self.page.open()
-        event = {"choices": [{"index": 0, "text": "𝛼b", "finish_reason": "length", "logprobs": {
-            "tokens": ["𝛼", "b"], "token_logprobs": [-0.1, -5], "text_offset": [3, 4],
-            "top_logprobs": [{"𝛼": -0.1, "x": -3}, {"c": -0.5, "b": -5}]}}]}
+        event = {
+            "choices": [
+                {
+                    "index": 0,
+                    "text": "𝛼b",
+                    "finish_reason": "length",
+                    "logprobs": {
+                        "tokens": ["𝛼", "b"],
+                        "token_logprobs": [-0.1, -5],
+                        "text_offset": [3, 4],
+                        "top_logprobs": [{"𝛼": -0.1, "x": -3}, {"c": -0.5, "b": -5}],
+                    },
+                }
+            ]
+        }
         self.page.script(
             "const [real, sent] = [fetch, `data: ${arguments[0]}\\n\\ndata: [DONE]\\n\\n`];"
             "window.fetch = (path, rest) => path === '/v1/completions' ? Promise.resolve(new Response(sent)) : real(path, rest);",
             json.dumps(event),
         )
         self.page.write("x😀y", 2)
-        classes = self.page.script("return [...document.querySelectorAll('#story .c')].map(c => [c.textContent, c.className.split(' ')[1]])")
+        classes = self.page.script(
+            "return [...document.querySelectorAll('#story .c')].map(c => [c.textContent, c.className.split(' ')[1]])"
+        )
         self.assertEqual([text for text, _ in classes], ["x", "😀", "y", "𝛼", "b"])
         self.assertEqual([step for _, step in classes[3:]], ["s0", "s5"])
 
@@ -184,7 +201,8 @@ class Write(PageCase):
         self.page.open()
         self.page.script(
             "window.frames_ = []; let last = performance.now();"
-            "const tick = now => { frames_.push(now - last); last = now; requestAnimationFrame(tick) }; requestAnimationFrame(tick)")
+            "const tick = now => { frames_.push(now - last); last = now; requestAnimationFrame(tick) }; requestAnimationFrame(tick)"
+        )
         text = self.page.write(PROMPT, 10000, temperature="1")
         self.assertEqual(len(text), len(PROMPT) + 10000)
         frames = sorted(self.page.script("return frames_"))
@@ -216,7 +234,9 @@ class Keyboard(PageCase):
         before = self.page.write(PROMPT, 100, temperature="0")
         self.page.find("prompt").click()
         self._tab_to("#story .c")
-        self.page.keys(*[Keys.ARROW_RIGHT] * (len(PROMPT) - self.page.script("return document.activeElement.index") + 5))
+        self.page.keys(
+            *[Keys.ARROW_RIGHT] * (len(PROMPT) - self.page.script("return document.activeElement.index") + 5)
+        )
         place = self.page.script("return document.activeElement.index")
         self.assertEqual(place, len(PROMPT) + 5)
         self.page.keys(Keys.ENTER)
@@ -227,7 +247,9 @@ class Keyboard(PageCase):
         self.page.until(lambda: self.page.story() != before, "another text is written")
         self.page.wait_for_end()
         self.assertEqual(self.page.story()[: place + 1], before[:place] + taken)
-        self.assertEqual(self.page.script("return document.activeElement.index"), place, "the keyboard stays where it was")
+        self.assertEqual(
+            self.page.script("return document.activeElement.index"), place, "the keyboard stays where it was"
+        )
 
     def test_tabs_follow_the_arrows(self):
         self.page.open()
@@ -236,7 +258,3 @@ class Keyboard(PageCase):
             self.page.keys(Keys.ARROW_RIGHT)
             self.assertTrue(self.page.find(name).is_displayed())
             self.assertEqual(self.page.script("return document.activeElement.id"), f"tab-{name}")
-
-
-if __name__ == "__main__":
-    unittest.main()

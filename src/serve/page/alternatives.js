@@ -56,7 +56,8 @@ export class Alternatives {
     this.#at = at;
     clearTimeout(this.#opening);
     const index = this.#text.indexOf(event.target);
-    if (index >= 0 && index !== this.#index) this.#opening = setTimeout(() => this.#show(index), owner === this ? 30 : 120);
+    if (index >= 0 && index !== this.#index)
+      this.#opening = setTimeout(() => this.#show(index), owner === this ? 30 : 120);
   }
 
   /** A finger that is lifted leaves nothing. */
@@ -91,12 +92,16 @@ export class Alternatives {
   #row(item, token, logprob) {
     const share = element("i", { className: "share" });
     share.style.width = `${100 * Math.exp(logprob)}%`;
-    const parts = [element("span", { className: "token" }, visible(token)), element("span", { className: "track" }, share)];
+    const parts = [
+      element("span", { className: "token" }, visible(token)),
+      element("span", { className: "track" }, share),
+    ];
     const row = element("button", { type: "button", data: { token, logprob } }, ...parts, percent(Math.exp(logprob)));
     row.ariaLabel = `${spoken(token)}, ${percent(Math.exp(logprob))}`;
     row.classList.toggle("written", token === item.text);
     // Part of a character cannot be written alone; the end of a text and the written character change nothing.
-    row.disabled = !this.#onTake || token === item.text || token === "" || (token.length > 1 && token.startsWith("bytes:"));
+    row.disabled =
+      !this.#onTake || token === item.text || token === "" || (token.length > 1 && token.startsWith("bytes:"));
     return row;
   }
 

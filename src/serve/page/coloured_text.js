@@ -53,7 +53,8 @@ export class ColouredText {
   /** @param {import("./items.js").Item[]} items */
   append(items) {
     for (const item of items) this.#items.push(item);
-    if (!this.#frame && this.#spans.length < this.#items.length) this.#frame = requestAnimationFrame(() => this.#draw());
+    if (!this.#frame && this.#spans.length < this.#items.length)
+      this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
   /** Shows other items; those at the beginning that are the same stay as they are drawn. */

@@ -30,7 +30,11 @@ export function choose(id) {
 function changed() {
   settings.save("model", select.value);
   const { cell, layers, hidden, parameters, corpus, validation_loss: loss, bidirectional } = model().chargru;
-  const facts = [`${cell.toUpperCase()}, ${layers} × ${hidden} units`, `${whole(parameters)} parameters`, `has read ${corpus}`];
+  const facts = [
+    `${cell.toUpperCase()}, ${layers} × ${hidden} units`,
+    `${whole(parameters)} parameters`,
+    `has read ${corpus}`,
+  ];
   if (loss !== null && loss !== undefined) {
     facts.push(`${(loss / Math.LN2).toFixed(2)} bits per character${bidirectional ? " given both sides" : ""}`);
   }

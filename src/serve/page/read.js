@@ -35,15 +35,17 @@ export function startRead(writtenText) {
   const view = new ColouredText(byId("read-view"), { lineEnd });
 
   const measure = () =>
-    task.run(async (options) => {
-      const request = { model: model()?.id, text: text.value, logprobs: limits.logprobs };
-      byId("read-status").textContent = "Measuring.";
-      const answer = await call("/v1/score", request, options);
-      const items = new ItemReader(0).read(request.text, answer);
-      byId("read-result").hidden = false;
-      figures.textContent = words(answer, items);
-      view.replace(items);
-    }).finally(() => (byId("read-status").textContent = ""));
+    task
+      .run(async (options) => {
+        const request = { model: model()?.id, text: text.value, logprobs: limits.logprobs };
+        byId("read-status").textContent = "Measuring.";
+        const answer = await call("/v1/score", request, options);
+        const items = new ItemReader(0).read(request.text, answer);
+        byId("read-result").hidden = false;
+        figures.textContent = words(answer, items);
+        view.replace(items);
+      })
+      .finally(() => (byId("read-status").textContent = ""));
 
   keepField(text, session);
   const takeWritten = () => {

@@ -30,7 +30,12 @@ export function startTabs() {
     });
     tab.addEventListener("keydown", (event) => {
       const last = tabs.length - 1;
-      const target = { ArrowRight: index === last ? 0 : index + 1, ArrowLeft: index === 0 ? last : index - 1, Home: 0, End: last }[event.key];
+      const target = {
+        ArrowRight: index === last ? 0 : index + 1,
+        ArrowLeft: index === 0 ? last : index - 1,
+        Home: 0,
+        End: last,
+      }[event.key];
       if (target === undefined) return;
       event.preventDefault();
       tabs[target].focus();

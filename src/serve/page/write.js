@@ -41,7 +41,11 @@ function remember() {
 function keep() {
   const items = view.items;
   // Where the alternatives do not fit into the storage, the text alone is kept.
-  session.save("story", items) || session.save("story", items.map((item) => ({ ...item, logprob: null, top: [] })));
+  session.save("story", items) ||
+    session.save(
+      "story",
+      items.map((item) => ({ ...item, logprob: null, top: [] })),
+    );
 }
 
 function drawCount() {
