@@ -212,8 +212,8 @@ export class GatesView {
       element("thead", "", "", element("tr", "", "", ...headings.map((name) => element("th", "", name)))),
       this.foundRows);
     this.foundPart = element("section", "", "", element("h4", "", "Units that follow something"), this.foundTable,
-      element("p", "gates-note", "Choose one to colour the text by it. Units are chosen on the first half of the text " +
-        "and scored on the second: by the area under the ROC curve (0.5 is chance, 1 perfect), counts by rank " +
+      element("p", "gates-note", "Choose one to colour the text by it. Units are chosen on the first half of the text and " +
+        "scored on the second: by the area under the ROC curve (0.5 is chance, 1 perfect), counts by rank " +
         "correlation (0 is chance)."));
     this.memoryPart = element("section", "", "",
       element("h4", "", "How long units keep what they hold"), this.memory);
