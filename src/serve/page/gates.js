@@ -117,8 +117,9 @@ export class GatesView {
     const sizes = () => data.values.flatMap((row) => row.map(Math.abs));
     this.limit = largest <= 1.0005 ? 1 : quantiles(sizes(), [0.99])[0];
     const what = WHAT[data.gate] ?? "gate";
+    const tokens = data.tokens.some((token) => token.startsWith("bytes:")) ? "bytes" : "characters";
     this.title.textContent =
-      `Layer ${data.layer}, ${what} ${data.gate}: ${data.units} units over ${data.tokens.length} characters`;
+      `Layer ${data.layer}, ${what} ${data.gate}: ${data.units} units over ${data.tokens.length} ${tokens}`;
     this.chooser.max = String(data.units - 1);
     this.order = this.ordered();
     this.writeText();
