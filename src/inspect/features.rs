@@ -237,8 +237,8 @@ mod tests {
             ("quotes", "\"a\n\nb", "11100"),
             ("brackets", "a (b [c] d) e", "0011111111000"),
             ("brackets", ")a(\n\nb", "001100"),
-            ("speaker", "MAREN:\nNow: go", "1111110111100"),
-            ("speaker", "OLD TOBIT:\nas: b", "111111111100000"),
+            ("speaker", "MAREN:\nNow: go", "11111101111000"),
+            ("speaker", "OLD TOBIT:\nas: b", "1111111111000000"),
             ("speaker", "It was so: then", "000000000000000"),
             ("speaker", "A:b", "000"),
             ("comment", "x // y\n# z\n", "00111101110"),
@@ -255,7 +255,7 @@ mod tests {
             ("word_place", "ab cd'e", "1201234"),
             ("sentence_place", "a. bc\n\nd", "10123401"),
             ("paragraph_line", "a\nb\n\nc", "112201"),
-            ("indentation", "a\n  b\n\tc", "0022224444"),
+            ("indentation", "a\n  b\n\tc", "00222244"),
         ] {
             let found = digits(text, name);
             assert_eq!(found, marks, "{name} of {text:?}");
