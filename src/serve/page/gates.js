@@ -359,12 +359,12 @@ export class GatesView {
     const scaled = (value) => signed ? 2 * (value - low) / (high - low) - 1 : (value - low) / (high - low);
     for (const letter of this.text.children) {
       const { ink, strength } = this.paint(scaled(this.column[letter.dataset.place]), signed);
-      letter.style.backgroundColor = `rgba(${ink.join(",")},${(0.75 * strength).toFixed(3)})`;
+      letter.style.backgroundColor = `rgba(${ink.join(",")},${(0.6 * strength).toFixed(3)})`;
     }
     const swatches = Array.from({ length: 21 }, (_, index) => {
       const { ink, strength } = this.paint(signed ? index / 10 - 1 : index / 20, signed);
       const swatch = element("i");
-      swatch.style.backgroundColor = `rgba(${ink.join(",")},${(0.75 * strength).toFixed(3)})`;
+      swatch.style.backgroundColor = `rgba(${ink.join(",")},${(0.6 * strength).toFixed(3)})`;
       return swatch;
     });
     const ramp = element("span", "gates-ramp", "", ...swatches);
