@@ -21,6 +21,8 @@ mod reference_path;
 mod report;
 mod residual;
 mod resume;
+#[cfg(feature = "serve")]
+mod serve;
 mod session;
 mod support;
 mod terminals;
