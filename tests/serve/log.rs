@@ -6,7 +6,7 @@ use crate::serve::{Server, asked, with};
 use crate::support::json as parse;
 
 /// No word of the program or of its messages.
-const PROMPT: &str = "BREN:\nZebras";
+const PROMPT: &str = "BREN:\nQuizling";
 
 /// The line of a request comes when the last byte was given, which may be after the client has it.
 #[test]
@@ -18,7 +18,7 @@ fn prompts_are_in_the_log_only_when_it_is_asked_to() {
             let fields = json!({"prompt": [PROMPT, "x"], "max_tokens": 100_000});
             server.complete(fields).fails(400, Some("max_tokens"), &[]);
             server.post("/v1/score", &json!({"text": PROMPT})).ok();
-            server.ask("GET", "/Zebras?Zebras=1", &[("x-zebras", "Zebras")], "").fails(
+            server.ask("GET", "/Quizling?Quizling=1", &[("x-quizling", "Quizling")], "").fails(
                 404,
                 None,
                 &[],
@@ -26,7 +26,12 @@ fn prompts_are_in_the_log_only_when_it_is_asked_to() {
             let line = server.line("other");
             assert!(line.contains("404"), "{line}");
             server.line("/v1/score");
-            assert_eq!(server.lines().join("\n").contains("Zebras"), shown, "{:?}", server.lines());
+            assert_eq!(
+                server.lines().join("\n").contains("Quizling"),
+                shown,
+                "{:?}",
+                server.lines()
+            );
         }
     }
 }
@@ -71,7 +76,7 @@ fn metrics_count_what_was_asked_and_written() {
         server.complete(asked("MAREN:", 40, 1)).ok();
     }
     server.complete(json!({"n": 0})).fails(400, Some("n"), &[]);
-    server.get("/v1/secret/Zebras").fails(404, None, &[]);
+    server.get("/v1/secret/Quizling").fails(404, None, &[]);
     // Counted when the last byte was given.
     let expected = [
         "chargru_requests_total{path=\"/v1/completions\",status=\"200\"} 3",
@@ -86,7 +91,7 @@ fn metrics_count_what_was_asked_and_written() {
         let reply = server.get("/metrics");
         let kind = reply.header("content-type").expect("a type");
         assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
-        assert!(reply.body.ends_with("# EOF\n") && !reply.body.contains("Zebras"));
+        assert!(reply.body.ends_with("# EOF\n") && !reply.body.contains("Quizling"));
         if expected.iter().all(|line| reply.body.lines().any(|found| found == *line)) {
             break;
         }
