@@ -12,6 +12,7 @@ mod fill;
 mod folders;
 mod generation;
 mod generation_controls;
+mod inspect;
 mod memory;
 mod module_map;
 mod network;
@@ -23,6 +24,10 @@ mod residual;
 mod resume;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod serve_hostile;
+#[cfg(feature = "serve")]
+mod serve_load;
 mod session;
 mod support;
 mod terminals;

@@ -5,8 +5,11 @@ import { byId, element, percent, spoken, visible } from "./dom.js";
 
 const popover = byId("alternatives");
 
-/** The characters' window is one for the whole page; `owner` is who shows it now. */
+/** The window is one for the whole page; `owner` is who shows it now. */
 let owner = null;
+
+export const closeAlternatives = () => owner?.close();
+document.addEventListener("keydown", (event) => event.key === "Escape" && closeAlternatives());
 
 export class Alternatives {
   #text;
@@ -43,7 +46,6 @@ export class Alternatives {
       if (owner === this && !popover.contains(event.relatedTarget)) this.#closeSoon();
     });
     popover.addEventListener("click", (event) => owner === this && this.#take(event));
-    document.addEventListener("keydown", (event) => event.key === "Escape" && owner === this && this.close());
     window.addEventListener("scroll", () => owner === this && this.#place(), { passive: true });
   }
 
@@ -54,12 +56,14 @@ export class Alternatives {
     this.#at = at;
     clearTimeout(this.#opening);
     const index = this.#text.indexOf(event.target);
-    if (index >= 0 && index !== this.#index) this.#opening = setTimeout(() => this.#show(index), owner === this ? 30 : 120);
+    if (index >= 0 && index !== this.#index)
+      this.#opening = setTimeout(() => this.#show(index), owner === this ? 30 : 120);
   }
 
   /** A finger that is lifted leaves nothing. */
   #leave(event) {
     if (event.pointerType === "touch") return;
+    this.#at = `${event.screenX} ${event.screenY}`;
     clearTimeout(this.#opening);
     this.#closeSoon();
   }
@@ -88,12 +92,16 @@ export class Alternatives {
   #row(item, token, logprob) {
     const share = element("i", { className: "share" });
     share.style.width = `${100 * Math.exp(logprob)}%`;
-    const parts = [element("span", { className: "token" }, visible(token)), element("span", { className: "track" }, share)];
+    const parts = [
+      element("span", { className: "token" }, visible(token)),
+      element("span", { className: "track" }, share),
+    ];
     const row = element("button", { type: "button", data: { token, logprob } }, ...parts, percent(Math.exp(logprob)));
     row.ariaLabel = `${spoken(token)}, ${percent(Math.exp(logprob))}`;
     row.classList.toggle("written", token === item.text);
     // Part of a character cannot be written alone; the end of a text and the written character change nothing.
-    row.disabled = !this.#onTake || token === item.text || token === "" || (token.length > 1 && token.startsWith("bytes:"));
+    row.disabled =
+      !this.#onTake || token === item.text || token === "" || (token.length > 1 && token.startsWith("bytes:"));
     return row;
   }
 

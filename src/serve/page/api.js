@@ -65,10 +65,19 @@ function unreachable(error, signal) {
 async function request(path, body, { signal, onBusy } = {}) {
   for (;;) {
     const key = session.load("key", null);
-    const headers = { ...(body && { "Content-Type": "application/json" }), ...(key && { Authorization: `Bearer ${key}` }) };
+    const headers = {
+      ...(body && { "Content-Type": "application/json" }),
+      ...(key && { Authorization: `Bearer ${key}` }),
+    };
     let response;
     try {
-      response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal, cache: "no-store" });
+      response = await fetch(path, {
+        method: body ? "POST" : "GET",
+        headers,
+        body: body && JSON.stringify(body),
+        signal,
+        cache: "no-store",
+      });
     } catch (error) {
       throw unreachable(error, signal);
     }

@@ -20,11 +20,19 @@ export function step(logprob) {
 export function drawLegends() {
   for (const place of document.querySelectorAll("[data-legend]")) {
     const swatches = ["0", ...STEPS.map(String)].map((from, index) =>
-      element("span", { className: `swatch s${index}`, title: `from ${from} bits on` }, index === STEPS.length ? `${from}+` : from),
+      element(
+        "span",
+        { className: `swatch s${index}`, title: `from ${from} bits on` },
+        index === STEPS.length ? `${from}+` : from,
+      ),
     );
     place.replaceChildren(
       element("span", {}, "foreseen"),
-      element("span", { className: "swatches", role: "img", ariaLabel: "Colour scale: 0 to 8 bits and more" }, ...swatches),
+      element(
+        "span",
+        { className: "swatches", role: "img", ariaLabel: "Colour scale: 0 to 8 bits and more" },
+        ...swatches,
+      ),
       element("span", {}, "surprising, in bits"),
     );
   }

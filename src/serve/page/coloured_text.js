@@ -52,13 +52,17 @@ export class ColouredText {
 
   /** @param {import("./items.js").Item[]} items */
   append(items) {
-    this.#items.push(...items);
-    if (!this.#frame && this.#spans.length < this.#items.length) this.#frame = requestAnimationFrame(() => this.#draw());
+    for (const item of items) this.#items.push(item);
+    if (!this.#frame && this.#spans.length < this.#items.length)
+      this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
+  /** Shows other items; those at the beginning that are the same stay as they are drawn. */
   replace(items) {
-    this.truncate(0);
-    this.append(items);
+    const differs = items.findIndex((item, index) => item !== this.#items[index]);
+    const same = differs < 0 ? items.length : differs;
+    this.truncate(same);
+    this.append(items.slice(same));
   }
 
   /** Drops all characters from index `length` on. */

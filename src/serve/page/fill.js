@@ -12,7 +12,9 @@ const text = byId("fill-text");
 /** The filled text with each gap marked; unmarked where the gaps are not found again in the text. */
 function marked({ text: pattern, max_gap: maxGap }, { text: filled, gaps }) {
   const known = pattern.split(maxGap === 0 ? /_+/ : /[_*]+/);
-  const parts = known.flatMap((piece, index) => (index ? [element("mark", {}, gaps[index - 1] ?? ""), piece] : [piece]));
+  const parts = known.flatMap((piece, index) =>
+    index ? [element("mark", {}, gaps[index - 1] ?? ""), piece] : [piece],
+  );
   const same = parts.map((part) => part.textContent ?? part).join("") === filled;
   return element("p", { className: "prose" }, ...(same ? parts : [filled]));
 }
@@ -21,7 +23,12 @@ function filling(request, answer) {
   const share = element("i", { className: "share" });
   share.style.width = `${100 * answer.probability}%`;
   const track = element("span", { className: "track" }, share);
-  return element("li", {}, marked(request, answer), element("p", { className: "note" }, track, percent(answer.probability)));
+  return element(
+    "li",
+    {},
+    marked(request, answer),
+    element("p", { className: "note" }, track, percent(answer.probability)),
+  );
 }
 
 export function startFill() {
@@ -30,16 +37,19 @@ export function startFill() {
   const task = new Task(panel, (words) => (status.textContent = words));
 
   const fill = () =>
-    task.run(async (options) => {
-      const fields = { num: byId("fill-num"), max_gap: byId("fill-max-gap"), temperature: byId("fill-temperature") };
-      const request = { model: model()?.id, text: text.value };
-      for (const [name, field] of Object.entries(fields)) request[name] = numberIn(field);
-      status.textContent = "Filling.";
-      results.replaceChildren();
-      const { fillings } = await call("/v1/fill", request, options);
-      status.textContent = fillings.length === 1 ? "One filling." : `${fillings.length} fillings, the likeliest first.`;
-      results.replaceChildren(...fillings.map((each) => filling(request, each)));
-    }).then((outcome) => outcome === "done" || (status.textContent = ""));
+    task
+      .run(async (options) => {
+        const fields = { num: byId("fill-num"), max_gap: byId("fill-max-gap"), temperature: byId("fill-temperature") };
+        const request = { model: model()?.id, text: text.value };
+        for (const [name, field] of Object.entries(fields)) request[name] = numberIn(field);
+        status.textContent = "Filling.";
+        results.replaceChildren();
+        const { fillings } = await call("/v1/fill", request, options);
+        status.textContent =
+          fillings.length === 1 ? "One filling." : `${fillings.length} fillings, the likeliest first.`;
+        results.replaceChildren(...fillings.map((each) => filling(request, each)));
+      })
+      .then((outcome) => outcome === "done" || (status.textContent = ""));
 
   needs(panel, "fill");
   if (!text.value) text.value = "The l____rn is out.";

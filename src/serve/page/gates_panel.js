@@ -7,7 +7,17 @@ import { limits, model, models } from "./models.js";
 import { Task } from "./panel.js";
 import { keepField, session } from "./state.js";
 
-const NAMES = { z: "update gate", r: "reset gate", n: "candidate", h: "hidden state", i: "input gate", f: "forget gate", g: "candidate", o: "output gate", c: "cell state" };
+const NAMES = {
+  z: "update gate",
+  r: "reset gate",
+  n: "candidate",
+  h: "hidden state",
+  i: "input gate",
+  f: "forget gate",
+  g: "candidate",
+  o: "output gate",
+  c: "cell state",
+};
 
 const panel = byId("gates");
 const text = byId("gates-text");
@@ -31,29 +41,40 @@ export function startGates(writtenText) {
   let kept = { of: "", found: null };
 
   const look = (find, unit) =>
-    task.run(async (options) => {
-      const request = { model: model()?.id, text: text.value, layer: Number(layer.value), gate: gate.value, find };
-      const of = `${request.model}\n${request.text}`;
-      status.textContent = find ? "Reading, and looking for units." : "Reading.";
-      const answer = await call("/v1/inspect", request, options);
-      if (find) kept = { of, found: answer.found };
-      const found = kept.of === of ? kept.found : null;
-      place.hidden = false;
-      view ??= new GatesView(place);
-      view.onRequest = (wanted) => {
-        layer.value = String(wanted.layer);
-        gate.value = wanted.gate;
-        look(false, wanted.unit);
-      };
-      view.show({ ...answer, found, unit });
-      status.textContent = find && !found?.length ? "No unit follows anything: the text is too short for that, or too even." : "";
-    }).then((outcome) => outcome === "done" || (status.textContent = ""));
+    task
+      .run(async (options) => {
+        const request = { model: model()?.id, text: text.value, layer: Number(layer.value), gate: gate.value, find };
+        const of = `${request.model}\n${request.text}`;
+        status.textContent = find ? "Reading, and looking for units." : "Reading.";
+        const answer = await call("/v1/inspect", request, options);
+        if (find) kept = { of, found: answer.found };
+        const found = kept.of === of ? kept.found : null;
+        place.hidden = false;
+        view ??= new GatesView(place);
+        view.onRequest = (wanted) => {
+          layer.value = String(wanted.layer);
+          gate.value = wanted.gate;
+          look(false, wanted.unit);
+        };
+        view.show({ ...answer, found, unit });
+        status.textContent =
+          find && !found?.length ? "No unit follows anything: the text is too short for that, or too even." : "";
+      })
+      .then((outcome) => outcome === "done" || (status.textContent = ""));
 
   models.addEventListener("change", () => {
     const { layers, gates } = model().chargru;
     const numbers = Array.from({ length: layers }, (_, index) => String(index + 1));
-    offer(layer, numbers.map((number) => [number, number]), String(layers));
-    offer(gate, gates.map((name) => [name, NAMES[name] ? `${name}, ${NAMES[name]}` : name]), "h");
+    offer(
+      layer,
+      numbers.map((number) => [number, number]),
+      String(layers),
+    );
+    offer(
+      gate,
+      gates.map((name) => [name, NAMES[name] ? `${name}, ${NAMES[name]}` : name]),
+      "h",
+    );
   });
   keepField(text, session);
   for (const select of [layer, gate]) {
@@ -63,7 +84,7 @@ export function startGates(writtenText) {
     });
   }
   panel.addEventListener("shown", () => {
-    if (!text.value) text.value = characters(writtenText()).slice(0, limits.inspect ?? 4096).join("");
+    if (!text.value) text.value = characters(writtenText()).slice(0, limits.inspect).join("");
   });
   byId("gates-start").addEventListener("click", () => look(false));
   byId("gates-find").addEventListener("click", () => look(true));

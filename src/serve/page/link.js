@@ -24,7 +24,8 @@ export function takeLink(hash) {
   const [tab, query] = hash.split("?");
   if (tab !== "#write" || !query) return;
   const values = new URLSearchParams(query);
-  for (const name of NAMES) settings.save(`field.${field(name).id || name}`, values.get(name) ?? field(name).defaultValue);
+  for (const name of NAMES)
+    settings.save(`field.${field(name).id || name}`, values.get(name) ?? field(name).defaultValue);
   settings.save("field.new_seed", false);
   if (values.has("model")) settings.save("model", values.get("model"));
   session.save("field.prompt", values.get("prompt") ?? "");

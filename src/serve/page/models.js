@@ -5,7 +5,7 @@ import { byId, element, whole } from "./dom.js";
 import { settings } from "./state.js";
 
 /** Limits of the server, in characters; these until it has answered. */
-export const limits = { prompt: 8192, max_tokens: 16384, logprobs: 5 };
+export const limits = { prompt: 8192, max_tokens: 16384, logprobs: 5, score: 32768, inspect: 4096 };
 
 /** Fires `change` when another model is chosen or the list has come. */
 export const models = new EventTarget();
@@ -30,7 +30,11 @@ export function choose(id) {
 function changed() {
   settings.save("model", select.value);
   const { cell, layers, hidden, parameters, corpus, validation_loss: loss, bidirectional } = model().chargru;
-  const facts = [`${cell.toUpperCase()}, ${layers} × ${hidden} units`, `${whole(parameters)} parameters`, `has read ${corpus}`];
+  const facts = [
+    `${cell.toUpperCase()}, ${layers} × ${hidden} units`,
+    `${whole(parameters)} parameters`,
+    `has read ${corpus}`,
+  ];
   if (loss !== null && loss !== undefined) {
     facts.push(`${(loss / Math.LN2).toFixed(2)} bits per character${bidirectional ? " given both sides" : ""}`);
   }

@@ -34,10 +34,11 @@ function likelier(nats) {
 /** @param {Finding} finding */
 function words({ kind, found, suggestion, nats }) {
   if (suggestion === null) return `“${shown(found)}” is a character that the model does not know`;
-  const what = {
-    insertion: `“${shown(suggestion)}” is missing`,
-    deletion: `“${shown(found)}” is too much`,
-  }[kind] ?? `“${shown(found)}” instead of “${shown(suggestion)}”`;
+  const what =
+    {
+      insertion: `“${shown(suggestion)}” is missing`,
+      deletion: `“${shown(found)}” is too much`,
+    }[kind] ?? `“${shown(found)}” instead of “${shown(suggestion)}”`;
   return nats === null ? what : `${what}; without that ${likelier(nats)} times likelier`;
 }
 
@@ -126,13 +127,15 @@ export function startProofread() {
   const draft = new Draft();
 
   const proofread = () =>
-    task.run(async (options) => {
-      const request = { model: model()?.id, text: text.value, false_alarms: numberIn(byId("proofread-alarms")) };
-      status.textContent = "Proofreading.";
-      const { findings } = await call("/v1/proofread", request, options);
-      draft.past = [];
-      draft.set(request.text, findings);
-    }).then((outcome) => outcome === "done" || (status.textContent = ""));
+    task
+      .run(async (options) => {
+        const request = { model: model()?.id, text: text.value, false_alarms: numberIn(byId("proofread-alarms")) };
+        status.textContent = "Proofreading.";
+        const { findings } = await call("/v1/proofread", request, options);
+        draft.past = [];
+        draft.set(request.text, findings);
+      })
+      .then((outcome) => outcome === "done" || (status.textContent = ""));
 
   needs(panel, "proofread");
   keepField(text, session);

@@ -35,21 +35,27 @@ export function startRead(writtenText) {
   const view = new ColouredText(byId("read-view"), { lineEnd });
 
   const measure = () =>
-    task.run(async (options) => {
-      const request = { model: model()?.id, text: text.value, logprobs: limits.logprobs };
-      byId("read-status").textContent = "Measuring.";
-      const answer = await call("/v1/score", request, options);
-      const items = new ItemReader(0).read(request.text, answer);
-      byId("read-result").hidden = false;
-      figures.textContent = words(answer, items);
-      view.replace(items);
-    }).finally(() => (byId("read-status").textContent = ""));
+    task
+      .run(async (options) => {
+        const request = { model: model()?.id, text: text.value, logprobs: limits.logprobs };
+        byId("read-status").textContent = "Measuring.";
+        const answer = await call("/v1/score", request, options);
+        const items = new ItemReader(0).read(request.text, answer);
+        byId("read-result").hidden = false;
+        figures.textContent = words(answer, items);
+        view.replace(items);
+      })
+      .finally(() => (byId("read-status").textContent = ""));
 
   keepField(text, session);
+  const takeWritten = () => {
+    text.value = characters(writtenText()).slice(-limits.score).join("");
+    text.dispatchEvent(new Event("input"));
+  };
+  panel.addEventListener("shown", () => text.value || takeWritten());
   byId("read-start").addEventListener("click", measure);
   byId("read-written").addEventListener("click", () => {
-    text.value = characters(writtenText()).slice(-(limits.score ?? 32768)).join("");
-    text.dispatchEvent(new Event("input"));
+    takeWritten();
     measure();
   });
   panel.addEventListener("keydown", (event) => {

@@ -1,5 +1,6 @@
 /** The row of tabs: by mouse, by arrow keys, and by the address (`#read`). */
 
+import { closeAlternatives } from "./alternatives.js";
 import { byId } from "./dom.js";
 import { session } from "./state.js";
 
@@ -8,6 +9,7 @@ const nameOf = (tab) => tab.getAttribute("aria-controls");
 
 /** @param {string} name of a panel */
 export function showTab(name) {
+  closeAlternatives();
   for (const tab of tabs) {
     const chosen = nameOf(tab) === name;
     tab.ariaSelected = String(chosen);
@@ -28,7 +30,12 @@ export function startTabs() {
     });
     tab.addEventListener("keydown", (event) => {
       const last = tabs.length - 1;
-      const target = { ArrowRight: index === last ? 0 : index + 1, ArrowLeft: index === 0 ? last : index - 1, Home: 0, End: last }[event.key];
+      const target = {
+        ArrowRight: index === last ? 0 : index + 1,
+        ArrowLeft: index === 0 ? last : index - 1,
+        Home: 0,
+        End: last,
+      }[event.key];
       if (target === undefined) return;
       event.preventDefault();
       tabs[target].focus();

@@ -41,10 +41,20 @@ function remember() {
 function keep() {
   const items = view.items;
   // Where the alternatives do not fit into the storage, the text alone is kept.
-  session.save("story", items) || session.save("story", items.map((item) => ({ ...item, logprob: null, top: [] })));
+  session.save("story", items) ||
+    session.save(
+      "story",
+      items.map((item) => ({ ...item, logprob: null, top: [] })),
+    );
+}
+
+function drawCount() {
+  const count = countWritten();
+  byId("write-count").textContent = count ? `${whole(count)} characters` : "";
 }
 
 function drawButtons() {
+  drawCount();
   const { running } = task;
   byId("write-start").hidden = running;
   byId("write-stop").hidden = !running;
@@ -57,8 +67,7 @@ function drawButtons() {
 
 /** Keeps the end of the text in sight while it grows, unless the reader has scrolled away from it. */
 function follow(before) {
-  const count = countWritten();
-  byId("write-count").textContent = count ? `${whole(count)} characters` : "";
+  drawCount();
   const end = bar.getBoundingClientRect().top;
   if (!task.running || before.bottom > end + 60) return;
   const below = story.getBoundingClientRect().bottom - bar.getBoundingClientRect().top;
