@@ -102,6 +102,9 @@ fn what_is_no_json_is_refused() {
         post(Some("application/json"), body).fails(400, None, &[]);
     }
     post(Some("application/json"), "").fails(400, None, &["no JSON"]);
+    // The fields by their order are no request.
+    let reply = server.post("/v1/score", &json!(["demo", "MAREN:", null]));
+    reply.fails(400, None, &[]);
 }
 
 #[test]
