@@ -1,10 +1,11 @@
 //! A client of HTTP/1.1 that can also stop in the middle, which a real one cannot.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::json;
 
@@ -18,7 +19,18 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Self::of(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
+    }
+
+    /// One for which the system keeps little of what was not read yet; else it may be tens of megabytes.
+    pub fn narrow(port: u16) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_recv_buffer_size(4096)?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        Self::of(socket.into())
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(SILENCE))?;
         stream.set_nodelay(true)?;
         Ok(Self { reader: BufReader::new(stream) })

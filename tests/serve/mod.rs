@@ -127,28 +127,49 @@ impl Server {
     }
 
     /// Asks for a completion in events.
-    fn stream(&self, mut body: Value) -> Events {
+    fn stream(&self, body: Value) -> Events {
+        Self::stream_on(self.connection(), body)
+    }
+
+    /// Asks for events that are not read at once.
+    fn unread_stream(&self, body: Value) -> Events {
+        Self::stream_on(Connection::narrow(self.port).expect("the server listens"), body)
+    }
+
+    fn stream_on(mut connection: Connection, mut body: Value) -> Events {
         body["stream"] = true.into();
-        let mut connection = self.connection();
         connection.ask("POST", "/v1/completions", &[JSON], &body.to_string());
         connection.events()
     }
 
-    /// Texts that are being written.
-    fn rows(&self) -> usize {
+    /// A gauge, of all models together.
+    fn gauge(&self, name: &str) -> usize {
         let metrics = self.get("/metrics").body;
-        let rows = metrics.lines().filter_map(|line| line.strip_prefix("chargru_rows{"));
+        let lines = metrics.lines().filter(|line| line.starts_with(&format!("chargru_{name}{{")));
         let of_model = |line: &str| line.split("} ").nth(1)?.parse::<usize>().ok();
-        rows.map(|line| of_model(line).expect("a number")).sum()
+        lines.map(|line| of_model(line).expect("a number")).sum()
     }
 
-    /// Waits until so many texts are being written.
+    /// Texts that are being written.
+    fn rows(&self) -> usize {
+        self.gauge("rows")
+    }
+
     fn wait_for_rows(&self, rows: usize) {
-        let begun = Instant::now();
-        while self.rows() != rows {
-            assert!(begun.elapsed() < LONG, "{} rows instead of {rows}", self.rows());
-            std::thread::yield_now();
-        }
+        wait_until(&format!("{rows} rows"), || self.rows() == rows);
+    }
+
+    /// Waits until so many requests wait for a row.
+    fn wait_for_waiting(&self, requests: usize) {
+        wait_until(&format!("{requests} that wait"), || self.gauge("waiting") == requests);
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < LONG, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::serve::http::{Connection, collect};
-use crate::serve::{JSON, LONG, Server, asked, texts};
-use crate::support::TestDir;
+use crate::serve::{JSON, Server, asked, texts, wait_until};
 
 impl Server {
     fn signal(&self, name: &str) {
@@ -17,14 +16,12 @@ impl Server {
 
     /// Its exit code, when it has ended.
     fn end(&mut self) -> Option<i32> {
-        let begun = Instant::now();
-        loop {
-            match self.child.try_wait().expect("its state") {
-                Some(status) => return status.code(),
-                None => assert!(begun.elapsed() < LONG, "it does not end: {:?}", self.lines()),
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        let mut status = None;
+        wait_until("its end", || {
+            status = self.child.try_wait().expect("its state");
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
     }
 }
 
@@ -42,9 +39,7 @@ fn texts_that_are_being_written_come_to_their_end() {
         // It needs more rows than are free: it waits, and is not begun any more.
         let mut waits = server.connection();
         waits.ask("POST", "/v1/completions", &[JSON], &json!({"n": 3}).to_string());
-        while !server.get("/metrics").body.contains("chargru_waiting{model=\"demo\"} 1") {
-            assert!(server.rows() > 0, "both texts ended too early");
-        }
+        server.wait_for_waiting(1);
         server.signal(signal);
         server.line("running texts may end");
         let refused = Connection::open(server.port);
@@ -61,8 +56,6 @@ fn texts_that_are_being_written_come_to_their_end() {
 
 #[test]
 fn a_text_that_takes_longer_is_cut_and_ended_in_order() {
-    let dir = TestDir::new();
-    assert_eq!(dir.train_tiny("tide", &[]).code, Some(0));
     let mut server = Server::demo(&["--drain", "1s"]);
     // Four million characters.
     let request = json!({"prompt": vec!["MAREN:"; 16], "n": 16, "max_tokens": 16_384, "seed": 1});
