@@ -128,6 +128,8 @@ fn fillings_are_those_of_the_command() {
         (json!({"text": "The tide"}), "text", "_"),
         (json!({"text": "a".repeat(4_097)}), "text", "4097 characters: give 4096"),
         (json!({"text": "T_e ü"}), "text", "ü"),
+        (json!({"text": "_".repeat(361)}), "text", "361 gaps of one character: 360"),
+        (json!({"text": "*a*", "max_gap": 64}), "text", "682"),
         (json!({"text": "T_e", "num": 0}), "num", "from 1 to 64"),
         (json!({"text": "T_e", "num": 65}), "num", "from 1 to 64"),
         (json!({"text": "T_e", "max_gap": 1_000_000}), "max_gap", "1000000"),
@@ -168,8 +170,10 @@ fn typos_are_those_of_the_command() {
     assert!(corrected.starts_with(TIDE), "{corrected}");
     let two = proofread(json!({"text": text, "threshold": 3, "false_alarms": 10}));
     two.fails(400, Some("threshold"), &["`false_alarms`"]);
-    let long = "a".repeat(16_385);
-    proofread(json!({"text": long})).fails(400, Some("text"), &["16385 characters"]);
+    let most = server.get("/v1/models").ok()["limits"]["proofread"].as_u64().expect("a bound");
+    let long = "a".repeat(most as usize + 1);
+    let says = format!("{} characters: give {most} at most", most + 1);
+    proofread(json!({"text": long})).fails(400, Some("text"), &[&says]);
     proofread(json!({"text": text, "threshold": -1})).fails(400, Some("threshold"), &["-1"]);
 }
 
@@ -236,8 +240,15 @@ fn a_model_of_bytes_writes_whole_characters() {
             );
         }
     }
-    let usage = &answer["usage"];
-    assert_eq!(usage["prompt_tokens"], "Füße".len());
+    assert_eq!(answer["usage"]["prompt_tokens"], "Füße".len());
+    // The first piece of a stream is the first character, of two bytes here.
+    for (prompt, seed) in [("gr", 1), ("Füße gr", 2), ("schl", 3)] {
+        let request = with(asked(prompt, 40, seed), json!({"logprobs": 0, "temperature": 0.3}));
+        let whole = server.complete(request.clone()).ok();
+        let (streamed, _) = collect(server.stream(request));
+        assert_eq!([streamed[0].text.clone()], *texts(&whole));
+        assert_eq!(streamed[0].offsets, *array(&whole["choices"][0]["logprobs"]["text_offset"]));
+    }
     let score = server.post("/v1/score", &json!({"text": WORDS})).ok();
     assert_eq!(array(&score["tokens"]).len(), WORDS.len());
 }

@@ -19,12 +19,16 @@ fn a_value_beyond_its_bound_is_refused_with_the_field_and_the_bound() {
         refused(json!({name: bound + 1}), name, &bound.to_string());
     }
     let long = "a".repeat(most("prompt") as usize);
-    refused(json!({"prompt": format!("{long}a")}), "prompt", "8193 characters: give 8192 at most");
+    refused(json!({"prompt": format!("{long}a")}), "prompt", "8193 characters: give 8192");
     server.complete(asked(&long, 1, 1)).ok();
     let several = vec!["a"; 17];
     refused(json!({"prompt": several}), "prompt", "17 texts: give 16 at most");
     refused(json!({"prompt": ["a", "b"], "n": 11}), "n", "22 texts are asked for: 20");
     server.complete(with(asked("", 1, 1), json!({"prompt": ["a", "b"], "n": 10}))).ok();
+    // Log-probabilities are large: in one piece not as many as in a stream.
+    let many = json!({"n": 16, "max_tokens": 1_025, "logprobs": 0});
+    refused(many.clone(), "logprobs", "16400 characters are asked for at once: 16384 at most");
+    assert!(server.stream(with(asked("MAREN:", 1, 1), many)).next().is_some());
     for (fields, param, says) in [
         (json!({"n": 0}), "n", "from 1 to 16"),
         (json!({"max_tokens": -1}), "max_tokens", "-1"),
@@ -64,14 +68,16 @@ fn fields_that_are_unknown_or_not_supported_are_refused_by_name() {
     for (fields, param, says) in [
         (json!({"max_token": 5}), "max_token", "unknown field"),
         (json!({"messages": []}), "messages", "unknown field"),
-        (json!({"best_of": 2}), "best_of", "`n`"),
+        (json!({"best_of": 2, "n": 1}), "best_of", "`n`"),
         (json!({"frequency_penalty": 1}), "frequency_penalty", "`repetition_penalty`"),
         (json!({"presence_penalty": 1}), "presence_penalty", "`repetition_penalty`"),
         (json!({"suffix": "x"}), "suffix", "/v1/fill"),
     ] {
         server.complete(with(asked("MAREN:", 1, 1), fields)).fails(400, Some(param), &[says]);
     }
-    // What is null is not there.
+    // What is null is not there; some clients send what changes nothing.
+    let neutral = json!({"best_of": 2, "n": 2, "frequency_penalty": 0, "presence_penalty": 0.0, "suffix": ""});
+    server.complete(with(asked("MAREN:", 1, 1), neutral)).ok();
     let nulls =
         json!({"best_of": null, "suffix": null, "temperature": null, "stop": null, "user": "me"});
     server.complete(with(asked("MAREN:", 1, 1), nulls)).ok();
@@ -94,10 +100,15 @@ fn what_is_no_json_is_refused() {
         let header: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
         server.ask("POST", "/v1/completions", &header, body)
     };
-    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx"] {
+        post(Some(kind), r#"{"prompt":"a"}"#).fails(415, None, &["content-type: application/json"]);
+    }
+    for kind in [None, Some("")] {
         post(kind, r#"{"prompt":"a"}"#).fails(415, None, &["content-type: application/json"]);
     }
-    post(Some("application/json; charset=utf-8"), r#"{"prompt":"a","max_tokens":1}"#).ok();
+    for kind in ["application/json; charset=utf-8", "Application/JSON"] {
+        post(Some(kind), r#"{"prompt":"a","max_tokens":1}"#).ok();
+    }
     for body in ["{", "[]", "7", "{\"prompt\":\"a\"} x", "nonsense", &"[".repeat(100_000)] {
         post(Some("application/json"), body).fails(400, None, &[]);
     }

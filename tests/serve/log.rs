@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::serve::http::collect;
 use crate::serve::{Server, asked, wait_until, with};
 use crate::support::json as parse;
 
@@ -47,9 +48,16 @@ fn a_line_of_json_says_what_was_asked_and_how_long_it_took() {
     assert_eq!(line["prompt"], PROMPT);
     assert!(line["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
     assert!(line["timestamp"].is_string() && line["level"] == "INFO", "{line}");
+    // Only of a stream, the rest of which takes longer.
+    assert!(line["first_ms"].is_null(), "{line}");
+    let _ = collect(server.stream(asked(PROMPT, 2_000, 1)));
+    let line = parse(&server.line("\"characters\":2000"));
+    assert!(line["first_ms"].as_f64() < line["ms"].as_f64(), "{line}");
     server.complete(json!({"n": 0})).fails(400, Some("n"), &[]);
     let line = parse(&server.line("400"));
     assert!(line["characters"].is_null() && line["model"].is_null(), "{line}");
+    // Also what it says when it begins.
+    assert!(server.lines().iter().map(|line| parse(line)).all(|line| line.is_object()));
 }
 
 /// Whatever a prompt holds, a request is one line.

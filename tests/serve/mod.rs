@@ -23,6 +23,7 @@ use crate::support::{Start, TestDir};
 /// The checkpoint that ships with the program.
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/demo");
 const JSON: (&str, &str) = ("content-type", "application/json");
+const LISTENING: &str = "listening on http://127.0.0.1:";
 /// What does not happen for so long on a busy machine will not.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -87,9 +88,9 @@ impl Server {
             lines.more.notify_all();
         });
         let mut server = Self { child, log, port: 0 };
-        let line = server.line("listening on http://");
-        let port = line.split(':').next_back().and_then(|rest| rest.split(' ').next());
-        server.port = port.and_then(|port| port.parse().ok()).expect("a port");
+        let line = server.line(LISTENING);
+        let rest = line.split(LISTENING).nth(1).and_then(|rest| rest.split(' ').next());
+        server.port = rest.and_then(|port| port.parse().ok()).expect("a port");
         server
     }
 

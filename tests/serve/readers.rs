@@ -14,7 +14,7 @@ fn long() -> Value {
 }
 
 /// More than the system keeps of what a server sends to a client that reads slowly, which is 4 MB with Linux: 98,000
-/// ids with alternatives, some 9 MB.
+/// ids with alternatives, some 9 MB; a row waits when 1,024 of its own are not taken.
 fn much() -> Value {
     json!({"prompt": "The ", "max_tokens": 8_192, "n": 12, "seed": 1, "logprobs": 5})
 }
@@ -144,7 +144,7 @@ fn a_port_that_is_taken_is_an_error_with_the_address() {
     let port = server.port.to_string();
     let dir = TestDir::new();
     let args = ["serve", "--checkpoint", crate::serve::DEMO, "--port", &port];
-    dir.fails(1, &args, &[&format!("127.0.0.1:{port}")]);
+    dir.fails(1, &args, &[&format!("127.0.0.1:{port}"), "give another --port"]);
     assert!(Connection::open(server.port).is_ok());
     server.get("/health").ok();
 }
