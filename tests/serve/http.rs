@@ -12,6 +12,11 @@ use crate::support::json;
 /// A server that says nothing for so long has failed the test.
 const SILENCE: Duration = Duration::from_secs(120);
 
+/// Whether the other side has closed the connection, with something of ours unread.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
+}
+
 /// A connection to a port of this machine.
 pub struct Connection {
     reader: BufReader<TcpStream>,
@@ -63,7 +68,7 @@ impl Connection {
         match self.reader.read_line(&mut line) {
             Ok(0) => None,
             Ok(_) => Some(line.trim_end().to_string()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) if is_end(&error) => None,
             Err(error) => panic!("the server is silent: {error}"),
         }
     }
