@@ -111,6 +111,10 @@ fn texts_of_several_prompts_follow_each_other() {
     // The first three are those of the first prompt alone.
     let first = server.complete(with(asked("MAREN:", 60, 5), json!({"n": 3}))).ok();
     assert_eq!(texts(&first), texts(&whole)[..3]);
+    // Prompts that are the same get texts of their own.
+    let same = json!({"prompt": ["MAREN:", "MAREN:"], "n": 2, "max_tokens": 60, "seed": 5});
+    let four = server.complete(with(asked("MAREN:", 60, 5), json!({"n": 4}))).ok();
+    assert_eq!(texts(&server.complete(same).ok()), texts(&four));
     // Offsets count from the prompt's beginning.
     for (text, start) in streamed.iter().zip([6, 6, 6, 8, 8, 8, 0, 0, 0]) {
         let expected: Vec<Value> = (start..start + 60).map(Value::from).collect();
