@@ -54,6 +54,21 @@ fn a_client_that_goes_away_frees_its_row() {
     assert!(metrics.contains(gone), "{metrics}");
 }
 
+/// Nothing is sent before the whole text is there: that the client has gone shows only in the connection.
+#[test]
+fn a_client_that_does_not_wait_for_a_whole_answer_ends_its_writing() {
+    let server = Server::demo(&["--threads", "1"]);
+    let mut whole = server.connection();
+    // Four million characters, which take a fast processor longer than the bound below.
+    let body = json!({"prompt": vec!["MAREN:"; 16], "n": 16, "max_tokens": 16_384});
+    whole.ask("POST", "/v1/completions", &[JSON], &body.to_string());
+    server.wait_for_rows(256);
+    let begun = Instant::now();
+    drop(whole);
+    server.wait_for_rows(0);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_stream_that_nobody_reads_stops_no_other_and_loses_nothing() {
     let dir = tiny();
