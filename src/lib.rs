@@ -69,6 +69,8 @@ pub mod model;
 pub mod plot;
 pub mod proofread;
 pub mod runtime;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod text;
 pub mod train;
 

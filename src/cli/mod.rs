@@ -26,6 +26,8 @@ mod report;
 mod resume;
 mod sample;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod signals;
 mod text_input;
@@ -81,6 +83,9 @@ enum Command {
     Proofread(proofread::ProofreadArgs),
     /// Write a web page of one run or several: curves, samples, settings
     Report(report::ReportArgs),
+    /// Serve models over HTTP, with a page to write, read and look inside
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     /// Show a checkpoint's settings, parameters, corpus and losses
     Info(info::InfoArgs),
 }
@@ -166,6 +171,8 @@ fn run(matches: &ArgMatches) -> Result<Outcome> {
         Command::Inspect(inspect) => inspect::run(&inspect).map(|()| Outcome::Done),
         Command::Proofread(proofread) => proofread::run(&proofread),
         Command::Report(report) => report::run(&report).map(|()| Outcome::Done),
+        #[cfg(feature = "serve")]
+        Command::Serve(serve) => serve::run(&serve).map(|()| Outcome::Done),
         Command::Info(info) => info::run(&info).map(|()| Outcome::Done),
     }
 }

@@ -39,32 +39,34 @@ impl Recent {
     }
 }
 
-/// `id` with its log-probability by `logits` [V], and the `count` likeliest ids but `hidden`.
-///
-/// # Errors
-/// [`Error::Logits`] for a logit that is NaN or +∞, or none that is finite.
-pub(super) fn token(id: u32, logits: &[f32], count: usize, hidden: Option<u32>) -> Result<Token> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
-    ensure!(
+impl Token {
+    /// `id` with its log-probability by `logits` [V], and the `count` likeliest ids but `hidden`.
+    ///
+    /// # Errors
+    /// [`Error::Logits`] for a logit that is NaN or +∞, or none that is finite.
+    pub fn new(id: u32, logits: &[f32], count: usize, hidden: Option<u32>) -> Result<Self> {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
+        ensure!(
         sum.is_finite() && sum > 0.0,
         Error::Logits(
             "the model's scores are no finite numbers: its weights are unusable, train it again"
                 .into()
         )
     );
-    let log_probability = |logit: f32| (f64::from(logit - largest) - sum.ln()) as f32;
-    let mut top: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
-    for (other, &logit) in (0u32..).zip(logits) {
-        // Of equal ones the lower id first.
-        let place = top.partition_point(|&(_, better)| better >= logit);
-        if place < count && logit > f32::NEG_INFINITY && Some(other) != hidden {
-            top.insert(place, (other, logit));
-            top.truncate(count);
+        let log_probability = |logit: f32| (f64::from(logit - largest) - sum.ln()) as f32;
+        let mut top: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
+        for (other, &logit) in (0u32..).zip(logits) {
+            // Of equal ones the lower id first.
+            let place = top.partition_point(|&(_, better)| better >= logit);
+            if place < count && logit > f32::NEG_INFINITY && Some(other) != hidden {
+                top.insert(place, (other, logit));
+                top.truncate(count);
+            }
         }
+        top.iter_mut().for_each(|(_, logit)| *logit = log_probability(*logit));
+        Ok(Self { id, log_probability: Some(log_probability(logits[id as usize])), top })
     }
-    top.iter_mut().for_each(|(_, logit)| *logit = log_probability(*logit));
-    Ok(Token { id, log_probability: Some(log_probability(logits[id as usize])), top })
 }
 
 #[cfg(test)]
@@ -86,21 +88,21 @@ mod tests {
     #[test]
     fn log_probabilities_are_those_of_the_softmax_and_the_likeliest_come_first() {
         let logits = [1.0f32.ln(), 2.0f32.ln(), f32::NEG_INFINITY, 5.0f32.ln(), 2.0f32.ln()];
-        let token = token(0, &logits, 3, None).unwrap();
+        let token = Token::new(0, &logits, 3, None).unwrap();
         let exp = |x: f32| (x.exp() * 1e4).round() / 1e4;
         assert_eq!(token.log_probability.map(exp), Some(0.1));
         let top: Vec<_> = token.top.iter().map(|&(id, x)| (id, exp(x))).collect();
         assert_eq!(top, [(3, 0.5), (1, 0.2), (4, 0.2)]);
-        let shown = super::token(3, &logits, 1, Some(3)).unwrap();
+        let shown = Token::new(3, &logits, 1, Some(3)).unwrap();
         assert_eq!((shown.id, shown.top[0].0), (3, 1));
-        assert_eq!(super::token(0, &logits, 9, None).unwrap().top.len(), 4);
-        assert!(super::token(0, &logits, 0, None).unwrap().top.is_empty());
+        assert_eq!(Token::new(0, &logits, 9, None).unwrap().top.len(), 4);
+        assert!(Token::new(0, &logits, 0, None).unwrap().top.is_empty());
     }
 
     #[test]
     fn logits_that_are_no_numbers_are_an_error() {
         for logits in [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2]] {
-            assert!(token(1, &logits, 1, None).is_err(), "{logits:?}");
+            assert!(Token::new(1, &logits, 1, None).is_err(), "{logits:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::error::Result;
-use crate::generate::logits::{self, Recent};
+use crate::generate::logits::Recent;
 use crate::generate::output::Output;
 use crate::generate::request::{Chunk, FinishReason, Request, RowId, Token};
 use crate::generate::sampling::Sampler;
@@ -200,7 +200,7 @@ impl Row {
     /// `id` and the likeliest beside it that can be written.
     fn token(&self, id: u32, logits: &[f32], tokenizer: &Tokenizer) -> Result<Token> {
         let count = self.request.log_probabilities.unwrap_or(0);
-        logits::token(id, logits, count, tokenizer.unknown())
+        Token::new(id, logits, count, tokenizer.unknown())
     }
 
     pub fn chunk(&self) -> Chunk<'_> {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::error::Result;
 use crate::generate::{FinishReason, Generator, Request, RowId};
 use crate::model::PackedNetwork;
-use crate::serve::sink::{Event, Piece, Reader, Sink};
+use crate::serve::sink::{Event, Reader, Sink};
 use crate::text::Tokenizer;
 
 /// Texts of one prompt.
@@ -205,9 +205,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_goes_between_threads() {
+    fn orders_and_pieces_go_between_threads() {
         fn is_send<T: Send>() {}
-        is_send::<Piece>();
+        is_send::<Event>();
         is_send::<Order>();
     }
 }

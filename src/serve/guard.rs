@@ -63,7 +63,8 @@ impl Drop for Entry {
         if let Some(model) = self.model.get() {
             self.app.metrics.wrote(model, characters, first);
         }
-        let milliseconds = |duration: std::time::Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
+        let milliseconds =
+            |duration: std::time::Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
         let per_second = characters as f64 / duration.as_secs_f64().max(1e-6);
         tracing::info!(
             path = self.path,
@@ -120,7 +121,8 @@ pub(super) async fn guard(
 fn check(app: &App, request: &Request) -> Result<(), Problem> {
     if app.config.host.is_loopback() && !is_local(request) {
         // A page of another name that resolves to this machine: DNS rebinding.
-        let message = "this server answers to localhost, 127.0.0.1 and [::1] only: ask by one of these names";
+        let message =
+            "this server answers to localhost, 127.0.0.1 and [::1] only: ask by one of these names";
         return Err(Problem::new(StatusCode::FORBIDDEN, message).with_code("wrong_host"));
     }
     let path = request.uri().path();
@@ -197,7 +199,8 @@ mod tests {
     fn only_the_key_is_the_key() {
         let knows = |value: &str| knows(&request(header::AUTHORIZATION, value), "correct-horse");
         assert!(knows("Bearer correct-horse"));
-        for wrong in ["Bearer correct-hors", "Bearer ", "correct-horse", "bearer correct-horse", ""] {
+        for wrong in ["Bearer correct-hors", "Bearer ", "correct-horse", "bearer correct-horse", ""]
+        {
             assert!(!knows(wrong), "{wrong}");
         }
     }

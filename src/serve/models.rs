@@ -14,6 +14,7 @@ use crate::error::{Error, Result, ensure};
 use crate::fill::Filler;
 use crate::model::{BidirectionalNetwork, Network, PackedNetwork};
 use crate::serve::admission::Admission;
+use crate::serve::analysis;
 use crate::serve::config::Limits;
 use crate::serve::engine::Engines;
 use crate::serve::problem::Problem;
@@ -120,7 +121,7 @@ impl Model {
                 "bidirectional": both,
                 "corpus": corpus.name,
                 "validation_loss": progress.val_loss,
-                "gates": [],
+                "gates": analysis::gates(self),
                 "can": can,
             },
         })
@@ -172,7 +173,10 @@ impl Models {
             });
             ensure!(
                 by_id.insert(id.clone(), Arc::clone(&loaded)).is_none(),
-                Error::setting("checkpoint", format!("two models are named {id}: rename one's run"))
+                Error::setting(
+                    "checkpoint",
+                    format!("two models are named {id}: rename one's run")
+                )
             );
             first.get_or_insert(loaded);
             ids.push(id);
@@ -187,8 +191,9 @@ impl Models {
         let Some(id) = id else { return Ok(Arc::clone(&self.first)) };
         self.by_id.get(id).cloned().ok_or_else(|| {
             let message = format!("there is no model {id:?}: there is {}", self.ids.join(", "));
-            let problem = Problem::field("model", message).with_code("model_not_found");
-            Problem { status: StatusCode::NOT_FOUND, ..problem }
+            let mut problem = Problem::field("model", message).with_code("model_not_found");
+            problem.status = StatusCode::NOT_FOUND;
+            problem
         })
     }
 

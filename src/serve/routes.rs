@@ -119,7 +119,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(Arc::clone(&app))
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard));
     if !app.config.cors.is_empty() {
-        let origins = app.config.cors.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+        let origins =
+            app.config.cors.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
         let cors = CorsLayer::new()
             .allow_origin(origins.collect::<Vec<_>>())
             .allow_methods([Method::GET, Method::POST])

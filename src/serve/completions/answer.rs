@@ -93,11 +93,13 @@ impl Answer {
     }
 
     fn logprobs(&mut self, choice: usize, tokens: &[Token]) -> Value {
-        let (Some(alternatives), Some(offset)) = (self.logprobs, self.offsets.get_mut(choice)) else {
+        let (Some(alternatives), Some(offset)) = (self.logprobs, self.offsets.get_mut(choice))
+        else {
             return Value::Null;
         };
         let columns = LogProbabilities::new(tokens, &self.tokenizer, *offset, alternatives);
-        *offset += tokens.iter().map(|token| characters_of(token.id, &self.tokenizer)).sum::<usize>();
+        *offset +=
+            tokens.iter().map(|token| characters_of(token.id, &self.tokenizer)).sum::<usize>();
         serde_json::to_value(columns).unwrap_or_default()
     }
 

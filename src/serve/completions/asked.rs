@@ -90,7 +90,8 @@ impl Asked {
         };
         let count = n * texts.len();
         if count > limits.rows {
-            let message = format!("{count} texts are asked for: {} are written at most", limits.rows);
+            let message =
+                format!("{count} texts are asked for: {} are written at most", limits.rows);
             return Err(Problem::field("n", message));
         }
         let request = self.request(limits, seed)?;
@@ -169,7 +170,8 @@ impl Asked {
                 Problem::field("logit_bias", message)
             })?;
             if !(-100.0..=100.0).contains(bias) {
-                let message = format!("`logit_bias` of {id} is {bias}: give a number from -100 to 100");
+                let message =
+                    format!("`logit_bias` of {id} is {bias}: give a number from -100 to 100");
                 return Err(Problem::field("logit_bias", message));
             }
             Ok((id, *bias))
@@ -186,9 +188,8 @@ impl Asked {
         }
         if let Some(stop) = stops.iter().find(|stop| stop.chars().nth(longest).is_some()) {
             let characters = stop.chars().count();
-            let message = format!(
-                "a text of `stop` has {characters} characters: give {longest} at most"
-            );
+            let message =
+                format!("a text of `stop` has {characters} characters: give {longest} at most");
             return Err(Problem::field("stop", message));
         }
         Ok(stops.clone())

@@ -46,11 +46,7 @@ pub(in crate::serve) async fn complete(
 }
 
 /// Waits for places, and has the texts written.
-async fn start(
-    app: &App,
-    model: &Loaded,
-    job: &Job,
-) -> Result<(Receiver<Event>, Answer), Problem> {
+async fn start(app: &App, model: &Loaded, job: &Job) -> Result<(Receiver<Event>, Answer), Problem> {
     let choices = job.n * job.requests.len();
     let mut places = model.rows.enter(choices).await?;
     let (reader, events) = channel(WAITING * choices);
