@@ -11,7 +11,8 @@
 //!
 //! | module | what it owns | may import |
 //! |---|---|---|
-//! | [`cli`] | arguments in, text out: the only place that prints | compare, train, plot, checkpoint, proofread, evaluate, inspect, fill, generate, model, data, text, runtime, error |
+//! | [`cli`] | arguments in, text out: the only place that prints | serve, compare, train, plot, checkpoint, proofread, evaluate, inspect, fill, generate, model, data, text, runtime, error |
+//! | [`serve`] | models over HTTP, and the page that shows them | checkpoint, proofread, evaluate, inspect, fill, generate, model, data, text, runtime, error |
 //! | [`compare`] | cells trained in turns under one budget, and their figures | train, plot, checkpoint, data, model, text, runtime, error |
 //! | [`train`] | the training loop, which emits events | checkpoint, proofread, evaluate, data, model, text, runtime, error, fused (adamw.rs), fused (average.rs) |
 //! | [`checkpoint`] | a folder on disk ↔ model, tokenizer, training state | proofread, model, data, text, error |

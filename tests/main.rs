@@ -12,6 +12,7 @@ mod fill;
 mod folders;
 mod generation;
 mod generation_controls;
+mod inspect;
 mod memory;
 mod module_map;
 mod network;
@@ -21,6 +22,10 @@ mod reference_path;
 mod report;
 mod residual;
 mod resume;
+#[cfg(feature = "serve")]
+mod serve_hostile;
+#[cfg(feature = "serve")]
+mod serve_load;
 mod session;
 mod support;
 mod terminals;

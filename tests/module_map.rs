@@ -39,8 +39,25 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("compare", &["train", "plot", "checkpoint", "data", "model", "text", "runtime", "error"]),
     (
+        "serve",
+        &[
+            "checkpoint",
+            "proofread",
+            "evaluate",
+            "inspect",
+            "fill",
+            "generate",
+            "model",
+            "data",
+            "text",
+            "runtime",
+            "error",
+        ],
+    ),
+    (
         "cli",
         &[
+            "serve",
             "compare",
             "train",
             "plot",

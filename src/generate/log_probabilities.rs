@@ -1,5 +1,6 @@
 //! Log-probabilities of a text's ids as programs exchange them.
 
+use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use crate::generate::request::Token;
@@ -11,7 +12,8 @@ pub struct LogProbabilities {
     /// What each id stands for: a character, `bytes:\xe2` for a byte that is none alone, `<eod>` for the end of a
     /// document.
     pub tokens: Vec<String>,
-    /// In nats; None where nothing precedes.
+    /// In nats, in JSON with five decimals; None where nothing precedes.
+    #[serde(serialize_with = "rounded_all")]
     pub token_logprobs: Vec<Option<f32>>,
     /// The likeliest in the place of each, and itself. None where no alternatives were asked for.
     pub top_logprobs: Option<Vec<Option<Alternatives>>>,
@@ -25,8 +27,25 @@ pub struct Alternatives(pub Vec<(String, f32)>);
 
 impl Serialize for Alternatives {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(text, logprob)| (text, logprob)))
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (text, log_probability) in &self.0 {
+            map.serialize_entry(text, &rounded(*log_probability))?;
+        }
+        map.end()
     }
+}
+
+fn rounded_all<S: Serializer>(all: &[Option<f32>], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(all.len()))?;
+    for log_probability in all {
+        list.serialize_element(&log_probability.map(rounded))?;
+    }
+    list.end()
+}
+
+/// With five decimals: more are rounding of the network's sums.
+fn rounded(log_probability: f32) -> f64 {
+    (f64::from(log_probability) * 1e5).round() / 1e5
 }
 
 impl LogProbabilities {

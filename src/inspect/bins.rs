@@ -27,13 +27,17 @@ impl UnitBins {
         Self { edges: (1..BINS).map(edge).collect(), sums: vec![[0.0; WIDTH]; BINS] }
     }
 
-    /// Adds positions: the unit's value and the features there.
-    pub(super) fn add<'a>(&mut self, positions: impl Iterator<Item = (f32, &'a Row)>) {
-        for (value, row) in positions {
-            let bin = self.edges.partition_point(|edge| *edge <= value);
-            for (sum, feature) in self.sums[bin].iter_mut().zip(row) {
+    /// Adds positions: the unit's values and the features there.
+    pub(super) fn add(&mut self, values: &[f32], rows: &[Row]) {
+        // In a loop of their own, as the searches then overlap.
+        let bin = |value: &f32| self.edges.partition_point(|edge| edge <= value);
+        let bins: Vec<usize> = values.iter().map(bin).collect();
+        for (bin, &row) in bins.into_iter().zip(rows) {
+            let mut sum = self.sums[bin];
+            for (sum, feature) in sum.iter_mut().zip(row) {
                 *sum += feature;
             }
+            self.sums[bin] = sum;
         }
     }
 
@@ -128,7 +132,7 @@ mod tests {
             })
             .collect();
         let mut bins = UnitBins::new(values[..2000].to_vec());
-        bins.add(values.iter().copied().zip(&rows));
+        bins.add(&values, &rows);
         let squares = ranks.iter().map(|&rank| f64::from(rank).powi(2)).sum();
         Case { values, holds, count, bins, squares }
     }
@@ -164,7 +168,7 @@ mod tests {
         (row[0], row[COUNT]) = (1.0, 1.0);
         let mut other = row;
         other[0] = 0.0;
-        bins.add([(0.5, &row), (0.5, &other), (0.5, &other)].into_iter());
+        bins.add(&[0.5; 3], &[row, other, other]);
         assert_eq!(bins.separation(0), 0.0);
         assert_eq!(UnitBins::new(Vec::new()).correlation(0, 1.0), 0.0);
     }

@@ -130,7 +130,7 @@ impl Group {
             return;
         }
         for (bins, column) in self.bins.iter_mut().zip(columns) {
-            bins.add(column.into_iter().zip(&rows[start..end]));
+            bins.add(&column, &rows[start..end]);
         }
     }
 
@@ -141,7 +141,7 @@ impl Group {
         }
         for sample in std::mem::take(&mut self.samples) {
             let mut bins = UnitBins::new(sample.clone());
-            bins.add(sample.into_iter().zip(rows));
+            bins.add(&sample, rows);
             self.bins.push(bins);
         }
     }

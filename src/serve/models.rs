@@ -25,6 +25,7 @@ pub struct Model {
     /// The name by which it is asked for.
     pub id: String,
     pub(super) config: Config,
+    /// The beginning of the checkpoint's.
     pub(super) fingerprint: String,
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) network: Network,
@@ -54,7 +55,7 @@ impl Model {
         );
         Ok(Self {
             id,
-            fingerprint: checkpoint.fingerprint().to_string(),
+            fingerprint: checkpoint.fingerprint().chars().take(16).collect(),
             packed: network.pack()?,
             tokenizer: Arc::new(checkpoint.tokenizer),
             config: checkpoint.config,
@@ -114,7 +115,7 @@ impl Model {
                 "cell": model.cell.to_string(),
                 "layers": model.layers,
                 "hidden": model.hidden,
-                "parameters": model.parameters(),
+                "parameters": model.parameter_count(),
                 "vocabulary": model.vocab,
                 "units": corpus.units,
                 "documents": corpus.documents,

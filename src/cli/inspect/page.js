@@ -54,7 +54,10 @@ view.onRequest = (found) => {
   [layer, gate] = [String(found.layer), found.gate];
   show(found.unit);
 };
-// What was found best is what one wants to see first.
-const best = data.unit === null && data.found?.find((found) => `${found.layer}.${found.gate}` in data.values);
-if (best) view.onRequest(best);
+// What is the most telling is shown first: a unit that knows where the text is, not which letter it has read.
+const there = (found) => `${found.layer}.${found.gate}` in data.values;
+const telling = ["speaker", "quotes", "brackets", "comment"];
+const found = (data.found ?? []).filter((one) => there(one) && telling.includes(one.feature));
+const best = found.sort((a, b) => b.f1 - a.f1)[0] ?? data.found?.find(there);
+if (best && data.unit === null) view.onRequest(best);
 else show(data.unit ?? undefined);

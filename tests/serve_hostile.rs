@@ -1,0 +1,197 @@
+//! What a server must bear of those who mean it no good. Not part of `cargo test`, as it takes minutes.
+//!
+//!     cargo test --release --test main serve_hostile -- --ignored --nocapture
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::serve_load::{LENGTH, Served, asked, connect, request, stream};
+
+/// What a hostile client sends: a request taken apart at random.
+fn malformed(random: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
+    let numbers = [
+        "1e999",
+        "-1",
+        "99999999999999999999",
+        "NaN",
+        "1.5",
+        "null",
+        "\"x\"",
+        "[]",
+        "{}",
+        "1e-400",
+    ];
+    let fields = [
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "n",
+        "logprobs",
+        "seed",
+        "stop",
+        "prompt",
+        "logit_bias",
+        "min_p",
+    ];
+    let mut body = match random(8) {
+        0 => "[".repeat(random(100_000)),
+        1 => format!("{{\"prompt\":{}", "[".repeat(random(300))),
+        2 => format!("{{\"{}\":{}}}", fields[random(fields.len())], numbers[random(numbers.len())]),
+        3 => format!("{{\"prompt\":\"{}\"}}", "MAREN:".repeat(random(3_000))),
+        4 => format!("{{\"prompt\":\"a\",\"stop\":[{}\"a\"]}}", "\"b\",".repeat(random(40))),
+        5 => format!(
+            "{{\"logit_bias\":{{\"{}\":{}}}}}",
+            random(1_000),
+            numbers[random(numbers.len())]
+        ),
+        6 => format!("{{\"prompt\":\"\\ud800 \\u0000 {}\"}}", random(9)),
+        _ => json!({"prompt": "MAREN:\n", "max_tokens": random(6), "stream": random(2) == 0})
+            .to_string(),
+    }
+    .into_bytes();
+    if random(3) == 0 && !body.is_empty() {
+        for _ in 0..=random(8) {
+            let at = random(body.len());
+            body[at] = random(256) as u8;
+        }
+    }
+    let paths = [
+        "/v1/completions",
+        "/v1/score",
+        "/v1/inspect",
+        "/v1/fill",
+        "/v1/models",
+        "/",
+        "/%ff",
+        "/v1/models/%00",
+    ];
+    let methods = ["POST", "POST", "POST", "GET", "PUT", "OPTIONS", "P\u{f6}ST", "HEAD"];
+    let kinds = ["application/json", "application/json; charset=utf-8", "text/plain", ""];
+    let length = match random(6) {
+        0 => "99999999999999999999".to_string(),
+        1 => "-5".to_string(),
+        2 => random(1 << 22).to_string(),
+        _ => body.len().to_string(),
+    };
+    let host = ["localhost", "127.0.0.1:1", "evil.example", "a b"][random(12).min(3)];
+    let mut bytes = format!(
+        "{} {} HTTP/1.{}\r\nhost: {host}\r\ncontent-type: {}\r\ncontent-length: {length}\r\n",
+        methods[random(methods.len())],
+        paths[random(paths.len()).min(random(8))],
+        random(3),
+        kinds[random(kinds.len())]
+    )
+    .into_bytes();
+    match random(10) {
+        0 => bytes.extend(format!("x: {}\r\n", "y".repeat(random(200_000))).into_bytes()),
+        1 => bytes.extend(b"transfer-encoding: chunked\r\n"),
+        2 => bytes.extend([b'z', random(256) as u8, b'\r', b'\n']),
+        3 => bytes.extend("a: b\r\n".repeat(random(400)).into_bytes()),
+        _ => {}
+    }
+    bytes.extend(b"\r\n");
+    bytes.extend(&body);
+    if random(10) == 0 {
+        bytes.truncate(random(bytes.len()));
+    }
+    bytes
+}
+
+/// 100,000 malformed requests: no panic, no hang, no 500, no growing memory.
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_thousand_malformed_requests_do_no_harm() {
+    let mut served = Served::start(&[]);
+    let port = served.port;
+    let before = stream(port, &asked(7, LENGTH)).text;
+    let first_peak = served.peak_megabytes();
+    let (left, over) = (Arc::new(AtomicUsize::new(100_000)), Arc::new(AtomicBool::new(false)));
+    // Some send a byte at a time and are never done; some read nothing of a long answer.
+    let slow: Vec<_> = (0..32)
+        .map(|index| {
+            let over = Arc::clone(&over);
+            thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let mut connection = connect(port);
+                    let body = request(&asked(index, 16_000));
+                    if index % 2 == 0 {
+                        let _ = connection.write_all(&body);
+                        thread::sleep(Duration::from_secs(2));
+                    } else {
+                        for byte in &body[..body.len() - 1] {
+                            if over.load(Ordering::Relaxed)
+                                || connection.write_all(&[*byte]).is_err()
+                            {
+                                break;
+                            }
+                            thread::sleep(Duration::from_millis(100));
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let workers: Vec<_> = (0..16)
+        .map(|worker: u64| {
+            let left = Arc::clone(&left);
+            thread::spawn(move || {
+                // SplitMix64.
+                let mut state = worker;
+                let mut random = move |below: usize| {
+                    state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                    let mut z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                    ((z ^ (z >> 31)) % below.max(1) as u64) as usize
+                };
+                let mut codes = BTreeMap::<String, usize>::new();
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                    .is_ok()
+                {
+                    let bytes = malformed(&mut random);
+                    let mut connection = connect(port);
+                    connection.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+                    let _ = connection.write_all(&bytes);
+                    // Half-closed, or closed unread.
+                    let reads = random(20) != 0;
+                    let _ = connection.shutdown(Shutdown::Write);
+                    let mut answer = Vec::new();
+                    if reads {
+                        let _ = connection.read_to_end(&mut answer);
+                    }
+                    let code =
+                        String::from_utf8_lossy(answer.get(9..12).unwrap_or(b"-")).into_owned();
+                    assert!(
+                        !code.starts_with("50") || code == "503",
+                        "{}",
+                        String::from_utf8_lossy(&answer)
+                    );
+                    *codes.entry(code).or_default() += 1;
+                }
+                codes
+            })
+        })
+        .collect();
+    let mut codes = BTreeMap::<String, usize>::new();
+    for worker in workers {
+        for (code, count) in worker.join().expect("a client") {
+            *codes.entry(code).or_default() += count;
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    let peak = served.peak_megabytes();
+    println!("answers by status: {codes:?}; peak memory {first_peak} MB before, {peak} MB after");
+    assert_eq!(stream(port, &asked(7, LENGTH)).text, before);
+    assert!(served.child.try_wait().expect("a process").is_none(), "the server ended");
+    assert!(peak < 4 * first_peak + 100, "{peak} MB");
+    for client in slow {
+        client.join().expect("a slow client");
+    }
+}
