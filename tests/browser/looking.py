@@ -82,12 +82,14 @@ class Gates(PageCase):
     def test_units_that_follow_something_are_found_and_shown(self):
         self.page.open("gates")
         self._look("gates-find")
-        rows = "#gates-view .gates-found tbody button"
-        self.page.until(lambda: self.page.all(rows), "units are listed")
+        chosen = "#gates-view .gates-found tbody tr[aria-selected=true]"
+        rows = "#gates-view .gates-found tbody tr"
+        self.page.until(lambda: self.page.all(chosen), "the best unit is chosen")
+        self.assertEqual(self.page.all(chosen), self.page.all(rows)[:1])
         before = self.page.script(self.COLOURS)
-        row = self.page.all(rows)[0]
-        self.page.script("arguments[0].scrollIntoView({block: 'center'})", row)
-        row.click()
+        button = self.page.all(f"{rows} button")[-1]
+        self.page.script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
         self.page.until(lambda: self.page.script(self.COLOURS) != before, "the text has the colours of the unit")
 
 
