@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 pub struct Served {
     pub child: Child,
     pub port: u16,
+    /// Whether its log tells of a panic.
+    panicked: Arc<AtomicBool>,
 }
 
 impl Served {
@@ -35,9 +37,18 @@ impl Served {
                 break rest.split(' ').next().expect("a port").parse().expect("a number");
             }
         };
+        let panicked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&panicked);
         // What it goes on to say is read, so that it never waits for a reader.
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, port }
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                if line.contains("panicked") {
+                    println!("{line}");
+                    seen.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { child, port, panicked }
     }
 
     /// Resident memory in MB, at its highest so far.
@@ -53,6 +64,9 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !thread::panicking() {
+            assert!(!self.panicked.load(Ordering::Relaxed), "the server panicked");
+        }
     }
 }
 
