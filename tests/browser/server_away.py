@@ -1,6 +1,7 @@
 """Checks of a server that goes away, comes back, or asks for a key."""
 
 from case import PageCase
+from server import Server
 
 
 class ServerAway(PageCase):
@@ -52,22 +53,34 @@ class ServerAway(PageCase):
 
 
 class Key(PageCase):
+    def setUp(self):
+        super().setUp()
+        self.locked = Server("--api-key", "open-sesame")
+
+    def tearDown(self):
+        self.locked.kill()
+        # The browser reports each answer of status 401.
+        self.assertEqual([error for error in self.page.console_errors() if "401" not in error], [])
+
     def test_a_key_is_asked_for_and_kept(self):
-        self.page.open()
-        refused = 'new Response(\'{"error": {"message": "no key", "param": null}}\', {status: 401})'
-        self.page.script(
-            "const real = fetch; window.fetch = (path, rest) =>"
-            f" path.startsWith('/v1/') && rest.headers.Authorization !== 'Bearer right' ? Promise.resolve({refused}) : real(path, rest)"
-        )
-        self.page.begin("MAREN:\n", 30)
+        self.page.driver.get(self.locked.address)
         dialog = self.page.find("key-dialog")
-        for key, answer in (("wrong", "did not take"), ("right", "")):
+        for key in ("wrong", "open-sesame"):
             self.page.until(dialog.is_displayed, "the key is asked for")
             self.page.find("key-input").send_keys(key)
             dialog.find_element("css selector", "[type=submit]").click()
-            if answer:
-                self.page.until(lambda: answer in self.page.text("key-note"), "the key was wrong")
-        self.page.wait_for_end()
-        self.assertEqual(len(self.page.story()), len("MAREN:\n") + 30)
+            if key == "wrong":
+                self.page.until(lambda: "did not take" in self.page.text("key-note"), "the key was wrong")
+        self.page.until(lambda: self.page.text("model-facts"), "the models are shown")
         self.assertFalse(dialog.is_displayed())
-        self.assertEqual(self.page.script("return sessionStorage.getItem('chargru.key')"), '"right"')
+        self.page.reload()
+        self.assertFalse(self.page.find("key-dialog").is_displayed(), "the key outlives a reload")
+        self.assertEqual(len(self.page.write("MAREN:\n", 30)), len("MAREN:\n") + 30)
+
+    def test_who_gives_no_key_is_told(self):
+        self.page.driver.get(self.locked.address)
+        self.page.until(self.page.find("key-dialog").is_displayed, "the key is asked for")
+        self.page.click("key-cancel")
+        message = self.page.find("write").find_element("css selector", "[data-message]")
+        self.page.until(message.is_displayed, "the answer of the server is shown")
+        self.assertIn("key", message.text)

@@ -19,10 +19,10 @@ class Write(PageCase):
             "window.lengths = []; const story = document.getElementById('story');"
             "new MutationObserver(() => lengths.push(story.textContent.length)).observe(story, {childList: true, subtree: true});"
         )
-        text = self.page.write(PROMPT, 600)
+        text = self.page.write(PROMPT, 1500)
         lengths = self.page.script("return lengths")
         between = {length for length in lengths if len(PROMPT) < length < len(text)}
-        self.assertEqual(len(text), len(PROMPT) + 600)
+        self.assertEqual(len(text), len(PROMPT) + 1500)
         self.assertTrue(text.startswith(PROMPT))
         self.assertGreater(len(between), 3, f"the text came at once: {lengths}")
         self.assertEqual(lengths, sorted(lengths), "the text shrank while it was written")

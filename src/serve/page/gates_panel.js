@@ -31,34 +31,52 @@ function offer(select, entries, usual) {
   select.value = entries.some(([value]) => value === wanted) ? wanted : usual;
 }
 
+function choose(unit) {
+  layer.value = String(unit.layer);
+  gate.value = unit.gate;
+}
+
 /** @param {() => string} writtenText taken where no text is given yet */
 export function startGates(writtenText) {
   const status = byId("gates-status");
   const place = byId("gates-view");
   const task = new Task(panel, (words) => (status.textContent = words));
   let view = null;
-  /** What --find found in which text, by which model; shown again while both are the same. */
+  /** What was found in which text, by which model; shown again while both are the same. */
   let kept = { of: "", found: null };
+
+  const draw = (answer, of, unit) => {
+    place.hidden = false;
+    view ??= new GatesView(place);
+    view.onRequest = (wanted) => {
+      choose(wanted);
+      look(false, wanted.unit);
+    };
+    view.show({ ...answer, found: kept.of === of ? kept.found : null, unit });
+  };
 
   const look = (find, unit) =>
     task
       .run(async (options) => {
-        const request = { model: model()?.id, text: text.value, layer: Number(layer.value), gate: gate.value, find };
-        const of = `${request.model}\n${request.text}`;
+        const asked = { model: model()?.id, text: text.value };
+        const ask = (find) =>
+          call("/v1/inspect", { ...asked, layer: Number(layer.value), gate: gate.value, find }, options);
+        const of = `${asked.model}\n${asked.text}`;
         status.textContent = find ? "Reading, and looking for units." : "Reading.";
-        const answer = await call("/v1/inspect", request, options);
-        if (find) kept = { of, found: answer.found };
-        const found = kept.of === of ? kept.found : null;
-        place.hidden = false;
-        view ??= new GatesView(place);
-        view.onRequest = (wanted) => {
-          layer.value = String(wanted.layer);
-          gate.value = wanted.gate;
-          look(false, wanted.unit);
-        };
-        view.show({ ...answer, found, unit });
-        status.textContent =
-          find && !found?.length ? "No unit follows anything: the text is too short for that, or too even." : "";
+        let answer = await ask(find);
+        let said = "";
+        if (find) {
+          kept = { of, found: answer.found };
+          const best = answer.found?.[0];
+          if (!best) said = "No unit follows anything: the text is too short for that, or too even.";
+          unit = best?.unit;
+          if (best && (best.layer !== answer.layer || best.gate !== answer.gate)) {
+            choose(best);
+            answer = await ask(false);
+          }
+        }
+        draw(answer, of, unit);
+        status.textContent = said;
       })
       .then((outcome) => outcome === "done" || (status.textContent = ""));
 
