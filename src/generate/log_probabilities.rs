@@ -62,9 +62,13 @@ impl LogProbabilities {
         for token in tokens {
             columns.tokens.push(text_of(token.id, tokenizer));
             columns.token_logprobs.push(token.log_probability);
-            columns.text_offset.push(columns.end);
             utf8.push(tokenizer.bytes_of(token.id), &mut text);
+            // The character that it belongs to is the last that is complete, or the one that it begins.
+            let before = columns.end;
             columns.end += text.chars().count();
+            let last = columns.end.saturating_sub(usize::from(!text.is_empty()));
+            let begins = utf8.is_incomplete() || text.is_empty();
+            columns.text_offset.push(if begins { columns.end } else { last.max(before) });
             text.clear();
             if let Some(top) = &mut columns.top_logprobs {
                 top.push(alternatives_of(token, tokenizer));
@@ -73,6 +77,17 @@ impl LogProbabilities {
         utf8.finish(&mut text);
         columns.end += text.chars().count();
         columns
+    }
+
+    /// Adds the columns of what follows.
+    pub fn append(&mut self, mut other: Self) {
+        self.tokens.append(&mut other.tokens);
+        self.token_logprobs.append(&mut other.token_logprobs);
+        if let (Some(top), Some(others)) = (&mut self.top_logprobs, &mut other.top_logprobs) {
+            top.append(others);
+        }
+        self.text_offset.append(&mut other.text_offset);
+        self.end = other.end;
     }
 }
 
@@ -134,11 +149,11 @@ mod tests {
     fn a_byte_that_is_no_character_is_written_out() {
         let options = VocabularyOptions { units: Units::Bytes, ..Default::default() };
         let tokenizer = Tokenizer::build("aé", &options).unwrap().0;
-        // Of é, of nothing, a, and half of é.
-        let ids = [0xC3, 0xA9, 0xA9, 97, 0xC3];
+        // Of é, of nothing, a, half of é, and a.
+        let ids = [0xC3, 0xA9, 0xA9, 97, 0xC3, 97, 0xC3];
         let tokens = ids.map(|id| token(id, &[]));
         let columns = LogProbabilities::new(&tokens, &tokenizer, 0, false);
         assert_eq!(columns.tokens[1..4], [r"bytes:\xa9", r"bytes:\xa9", "a"]);
-        assert_eq!((&columns.text_offset[..], columns.end), (&[0, 0, 1, 2, 3][..], 4));
+        assert_eq!((&columns.text_offset[..], columns.end), (&[0, 0, 1, 2, 3, 4, 5][..], 6));
     }
 }

@@ -35,6 +35,11 @@ impl Utf8Stream {
         self.pending.drain(..used);
     }
 
+    /// Whether bytes of an unfinished character are kept.
+    pub fn is_incomplete(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// The end of the text: an unfinished character becomes U+FFFD.
     pub fn finish(&mut self, out: &mut String) {
         if !self.pending.is_empty() {

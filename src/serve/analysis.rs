@@ -108,46 +108,71 @@ fn scored(model: &Model, text: &Corpus, alternatives: usize) -> Result<ScoreAnsw
     }
     let ids = parts.iter().map(|part| tokenizer.encode(part));
     let ids: Vec<Vec<u32>> = ids.collect::<Result<_, _>>()?;
-    let mut tokens = Vec::new();
+    // Of each document.
+    let mut documents_tokens: Vec<Vec<Token>> = Vec::with_capacity(parts.len());
     if let Some(network) = &model.bidirectional {
         let score = score_both_sides(network, tokenizer, &ids, keep)?;
         let mut rows = Rows::new(score.logits)?;
-        for (id, nats) in ids.iter().flatten().zip(score.nats.iter().flatten()) {
-            let logits = if nats.is_some() { rows.next() } else { None };
-            tokens.push(token(*id, *nats, logits, model, alternatives)?);
+        for (ids, nats) in ids.iter().zip(&score.nats) {
+            let mut tokens = Vec::with_capacity(ids.len());
+            for (id, nats) in ids.iter().zip(nats) {
+                let logits = if nats.is_some() { rows.next() } else { None };
+                tokens.push(token(*id, *nats, logits, model, alternatives)?);
+            }
+            documents_tokens.push(tokens);
         }
     } else if documents == Documents::Off {
         let score = score_text(&model.network, tokenizer, &all, keep)?;
         let mut rows = Rows::new(score.logits)?;
-        let mut before = None;
+        let (mut before, mut tokens) = (None, Vec::with_capacity(all.len()));
         for (id, nats) in all.iter().zip(score.nats) {
             tokens.push(token(*id, nats, before, model, alternatives)?);
             before = rows.next();
         }
+        documents_tokens.push(tokens);
     } else {
         let score = score_documents(&model.network, tokenizer, &ids, keep)?;
         let mut rows = Rows::new(score.logits)?;
         let end = tokenizer.end_of_document();
         for (ids, nats) in ids.iter().zip(&score.nats) {
-            let mut before = None;
+            let (mut before, mut tokens) = (None, Vec::with_capacity(nats.len()));
             for (id, nats) in ids.iter().copied().chain(end).zip(nats) {
                 tokens.push(token(id, Some(*nats), before, model, alternatives)?);
                 before = if Some(id) == end { None } else { rows.next() };
             }
+            documents_tokens.push(tokens);
         }
     }
-    let known = tokens.iter().filter_map(|token| token.log_probability);
+    let known = documents_tokens.iter().flatten().filter_map(|token| token.log_probability);
     let nats: f64 = known.clone().map(|log| -f64::from(log)).sum();
     let count = known.count();
     let bits = if count == 0 { 0.0 } else { nats / count as f64 / std::f64::consts::LN_2 };
+    let mut columns = LogProbabilities { top_logprobs: keep.then(Vec::new), ..Default::default() };
+    let starts = starts_of(&parts, text.text());
+    for (tokens, start) in documents_tokens.iter().zip(starts) {
+        columns.append(LogProbabilities::new(tokens, tokenizer, start, keep));
+    }
     Ok(ScoreAnswer {
         object: "score",
         model: model.id.clone(),
         nats,
         bits_per_character: bits,
         pseudo_likelihood: model.bidirectional.is_some(),
-        columns: LogProbabilities::new(&tokens, tokenizer, 0, keep),
+        columns,
     })
+}
+
+/// Where each of the parts of a text begins in it, in characters.
+fn starts_of(parts: &[&str], text: &str) -> Vec<usize> {
+    let (mut bytes, mut characters) = (0, 0);
+    let start = |part: &&str| {
+        // A part is a slice of the text.
+        let at = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        characters += text.get(bytes..at).unwrap_or_default().chars().count();
+        bytes = at;
+        characters
+    };
+    parts.iter().map(start).collect()
 }
 
 /// The rows of logits [N, V], one after another.

@@ -86,23 +86,19 @@ impl Sink {
                 && text > 0
                 && (self.paused || self.last.is_none_or(|last| now - last >= INTERVAL));
         if is_due {
-            if finishes {
-                // Before the reader knows: it may ask again at once.
-                self.place = None;
-            }
-            let next = Piece { choice: self.waiting.choice, ..Piece::default() };
-            let piece = std::mem::replace(&mut self.waiting, next);
-            match self.reader.try_send(Ok(piece)) {
-                Ok(()) => {
+            match self.reader.try_reserve() {
+                Ok(room) => {
+                    if finishes {
+                        // Before the reader knows: it may ask again at once.
+                        self.place = None;
+                    }
+                    let next = Piece { choice: self.waiting.choice, ..Piece::default() };
+                    room.send(Ok(std::mem::replace(&mut self.waiting, next)));
                     self.last = Some(now);
                     return if finishes { Reader::Done } else { Reader::Ready };
                 }
-                Err(TrySendError::Closed(_)) => return Reader::Done,
-                Err(TrySendError::Full(piece)) => {
-                    if let Ok(piece) = piece {
-                        self.waiting = piece;
-                    }
-                }
+                Err(TrySendError::Closed(())) => return Reader::Done,
+                Err(TrySendError::Full(())) => {}
             }
         }
         let is_much = text > MAX_WAITING.0 || tokens > MAX_WAITING.1;

@@ -1,7 +1,7 @@
 /** The small window beside a character: its probability, and what else the model held likely there. */
 
 import { bits } from "./colour.js";
-import { byId, element, percent, spoken, visible } from "./dom.js";
+import { END, byId, element, percent, spoken, visible } from "./dom.js";
 
 const popover = byId("alternatives");
 
@@ -101,7 +101,7 @@ export class Alternatives {
     row.classList.toggle("written", token === item.text);
     // Part of a character cannot be written alone; the end of a text and the written character change nothing.
     row.disabled =
-      !this.#onTake || token === item.text || token === "" || (token.length > 1 && token.startsWith("bytes:"));
+      !this.#onTake || token === item.text || token === END || (token.length > 1 && token.startsWith("bytes:"));
     return row;
   }
 

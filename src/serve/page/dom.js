@@ -31,14 +31,17 @@ export function percent(probability) {
   return value >= 0.005 ? `${value.toFixed(2)} %` : "< 0.01 %";
 }
 
+/** The token that ends a document. */
+export const END = "<eod>";
+
 /** A character as it can be shown alone: those that cannot be seen by a sign. */
 export function visible(character) {
-  return { " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "": "∎" }[character] ?? character.replace(/^bytes:/, "");
+  return { " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", [END]: "∎" }[character] ?? character.replace(/^bytes:/, "");
 }
 
 /** A character in words, for who hears the page. */
 export function spoken(character) {
-  return { " ": "space", "\n": "line end", "\t": "tab", "\r": "carriage return", "": "end" }[character] ?? character;
+  return { " ": "space", "\n": "line end", "\t": "tab", "\r": "carriage return", [END]: "end" }[character] ?? character;
 }
 
 /** The text of a field as a number, or undefined when there is none. */
