@@ -391,7 +391,8 @@ fn found_units_are_a_table_and_are_on_the_page() {
     let run = dir.run(&args);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stderr.contains("left out: inside quotation marks: it holds"), "{run:?}");
-    for label in ["a space", "a vowel", "first letter of a word", "place in the line"] {
+    for label in ["a space", "a vowel", "first letter of a word", "characters since the line began"]
+    {
         assert!(run.stdout.lines().any(|line| line.starts_with(label)), "{label}: {run:?}");
     }
     assert_eq!(dir.ok(&[&args[..], &["--out", "page.html"]].concat()), run.stdout);

@@ -23,6 +23,8 @@ mod report;
 mod residual;
 mod resume;
 #[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "serve")]
 mod serve_hostile;
 #[cfg(feature = "serve")]
 mod serve_load;

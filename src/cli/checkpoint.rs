@@ -16,14 +16,22 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// Opens `path`, or the newest run if none is given, and says which on stderr.
 pub(crate) fn checkpoint(path: Option<&Path>, device: &Device) -> Result<Checkpoint> {
-    let path: PathBuf = match path {
-        Some(path) => path.to_path_buf(),
-        None => newest_run(Path::new(CHECKPOINTS)).context(
-            "there is no model in ./checkpoints yet: train one with `chargru train`, \
-             or give one with --checkpoint",
-        )?,
+    let newest;
+    let path = match path {
+        Some(path) => path,
+        None => {
+            newest = newest_path()?;
+            &newest
+        }
     };
-    open(&path, device)
+    open(path, device)
+}
+
+/// The newest run.
+pub(crate) fn newest_path() -> Result<PathBuf> {
+    newest_run(Path::new(CHECKPOINTS)).context(
+        "there is no model in ./checkpoints yet: train one with `chargru train`, or give one with --checkpoint",
+    )
 }
 
 /// Opens `path`, or the newest bidirectional run if none is given, and says which on stderr.
@@ -40,13 +48,18 @@ pub(crate) fn bidirectional(path: Option<&Path>, device: &Device) -> Result<Chec
 
 fn open(path: &Path, device: &Device) -> Result<Checkpoint> {
     let checkpoint = Checkpoint::open(path, device)?;
-    log!(
+    log!("{}", summary(&checkpoint));
+    Ok(checkpoint)
+}
+
+/// Which checkpoint it is, for the log.
+pub(crate) fn summary(checkpoint: &Checkpoint) -> String {
+    format!(
         "model {}, trained for {} steps on {}",
         escape::field(&checkpoint.folder.to_string_lossy()),
         checkpoint.config.progress.step,
         escape::field(&checkpoint.config.corpus.name)
-    );
-    Ok(checkpoint)
+    )
 }
 
 /// Sets the number of threads that all arithmetic shares; one for each processor if not given.

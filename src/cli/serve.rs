@@ -1,6 +1,7 @@
 //! `chargru serve`.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::cli::device::{Machine, Target};
 use crate::cli::output::log;
 use crate::cli::signals::Signals;
 use crate::cli::time::Time;
+use crate::error::Error;
 use crate::serve::{Limits, LogFormat, Model, ServeConfig, Server, log_to_stderr};
 
 /// A paragraph is one line, which is wrapped as wide as the terminal is.
@@ -98,31 +100,60 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         limits: Limits { rows: args.rows, queue: args.queue, ..Limits::default() },
     };
     config.validate()?;
-    let target = args.machine.open()?;
-    let models = models(args, &target)?;
-    let signals = Signals::install()?;
     log_to_stderr(match args.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
     });
+    let target = args.machine.open()?;
+    let models = models(args, &target)?;
+    let signals = Signals::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the system gives no threads to serve with")?;
     runtime.block_on(async {
-        let server = Server::bind(models, config).await?;
-        log!("listening on http://{} (Ctrl-C stops)", server.address());
+        let server = Server::bind(models, config).await.map_err(with_remedy)?;
+        args.say(&format!("listening on http://{} (Ctrl-C stops)", server.address()));
         let stop = async {
             while signals.received().is_none() {
                 tokio::time::sleep(SIGNALS).await;
             }
         };
-        server.run(stop).await
+        Ok::<_, anyhow::Error>(server.run(stop).await?)
     })?;
     // A reading of a long text is not waited for.
     runtime.shutdown_background();
-    log!("stopped");
+    args.say("stopped");
     Ok(())
+}
+
+impl ServeArgs {
+    /// A line of the log, in its format.
+    fn say(&self, line: &str) {
+        match self.log {
+            Log::Text => {
+                log!("{line}");
+            }
+            Log::Json => tracing::info!("{line}"),
+        }
+    }
+}
+
+/// What to do where the address cannot be listened at.
+fn with_remedy(error: Error) -> anyhow::Error {
+    let remedy = match &error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            "another program listens there already: give another --port, or 0 for any that is free"
+        }
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for the system's administrator: give another --port"
+        }
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address: give another --host"
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::new(error).context(remedy)
 }
 
 /// An address, or the first that a name has.
@@ -140,11 +171,15 @@ fn address_of(host: &str) -> Result<IpAddr> {
 
 /// The models that were given; else the newest, and the newest that reads both sides.
 fn models(args: &ServeArgs, target: &Target) -> Result<Vec<Model>> {
-    let open = |path: &Path| checkpoint::checkpoint(Some(path), &target.device);
+    let open = |path: &Path| -> Result<Checkpoint> {
+        let checkpoint = Checkpoint::open(path, &target.device)?;
+        args.say(&checkpoint::summary(&checkpoint));
+        Ok(checkpoint)
+    };
     let mut checkpoints: Vec<Checkpoint> =
         args.checkpoint.iter().map(|path| open(path)).collect::<Result<_>>()?;
     if checkpoints.is_empty() {
-        checkpoints.push(checkpoint::checkpoint(None, &target.device)?);
+        checkpoints.push(open(&checkpoint::newest_path()?)?);
         let both = newest_bidirectional_run(Path::new(CHECKPOINTS));
         if let Some(both) = both.filter(|_| !checkpoints[0].config.model.bidirectional) {
             checkpoints.push(open(&both)?);

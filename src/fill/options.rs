@@ -37,6 +37,17 @@ impl FillOptions {
         text.chars().any(|c| c == self.gap || c == OPEN && self.max_gap > 0)
     }
 
+    /// About how much work the gaps of `text` are: that of so many gaps of one character. A `*` costs as the
+    /// square of its length.
+    pub fn work(&self, text: &str) -> usize {
+        let of = |c| match c {
+            c if c == self.gap => 1,
+            OPEN if self.max_gap > 0 => (self.max_gap * self.max_gap / 12).max(1),
+            _ => 0,
+        };
+        text.chars().map(of).sum()
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use crate::generate::request::Token;
+use crate::generate::utf8::Utf8Stream;
 use crate::text::{END_OF_DOCUMENT, Tokenizer};
 
 /// The ids of a text and their log-probabilities, in the columns of OpenAI's completions.
@@ -17,8 +18,11 @@ pub struct LogProbabilities {
     pub token_logprobs: Vec<Option<f32>>,
     /// The likeliest in the place of each, and itself. None where no alternatives were asked for.
     pub top_logprobs: Option<Vec<Option<Alternatives>>>,
-    /// Where each begins, in characters.
+    /// Where the character of each begins, in characters.
     pub text_offset: Vec<usize>,
+    /// Where the text after the last goes on.
+    #[serde(skip)]
+    pub end: usize,
 }
 
 /// Ids that were possible, the likeliest first, and their log-probabilities. In JSON an object.
@@ -53,23 +57,23 @@ impl LogProbabilities {
     /// more than 0 were asked for.
     pub fn new(tokens: &[Token], tokenizer: &Tokenizer, offset: usize, alternatives: bool) -> Self {
         let mut columns = Self { top_logprobs: alternatives.then(Vec::new), ..Self::default() };
-        let mut characters = offset;
+        let (mut utf8, mut text) = (Utf8Stream::default(), String::new());
+        columns.end = offset;
         for token in tokens {
             columns.tokens.push(text_of(token.id, tokenizer));
             columns.token_logprobs.push(token.log_probability);
-            columns.text_offset.push(characters);
-            characters += characters_of(token.id, tokenizer);
+            columns.text_offset.push(columns.end);
+            utf8.push(tokenizer.bytes_of(token.id), &mut text);
+            columns.end += text.chars().count();
+            text.clear();
             if let Some(top) = &mut columns.top_logprobs {
                 top.push(alternatives_of(token, tokenizer));
             }
         }
+        utf8.finish(&mut text);
+        columns.end += text.chars().count();
         columns
     }
-}
-
-/// How many characters an id begins: 0 for a byte that continues one.
-pub fn characters_of(id: u32, tokenizer: &Tokenizer) -> usize {
-    tokenizer.bytes_of(id).iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
 fn alternatives_of(token: &Token, tokenizer: &Tokenizer) -> Option<Alternatives> {
@@ -130,9 +134,11 @@ mod tests {
     fn a_byte_that_is_no_character_is_written_out() {
         let options = VocabularyOptions { units: Units::Bytes, ..Default::default() };
         let tokenizer = Tokenizer::build("aé", &options).unwrap().0;
-        let tokens = [token(0xC3, &[]), token(0xA9, &[]), token(97, &[])];
+        // Of é, of nothing, a, and half of é.
+        let ids = [0xC3, 0xA9, 0xA9, 97, 0xC3];
+        let tokens = ids.map(|id| token(id, &[]));
         let columns = LogProbabilities::new(&tokens, &tokenizer, 0, false);
-        assert_eq!(columns.tokens, [r"bytes:\xc3", r"bytes:\xa9", "a"]);
-        assert_eq!(columns.text_offset, [0, 1, 1]);
+        assert_eq!(columns.tokens[1..4], [r"bytes:\xa9", r"bytes:\xa9", "a"]);
+        assert_eq!((&columns.text_offset[..], columns.end), (&[0, 0, 1, 2, 3][..], 4));
     }
 }

@@ -28,7 +28,7 @@ mod utf8;
 
 pub use generator::Generator;
 pub(crate) use generator::beginning;
-pub use log_probabilities::{Alternatives, LogProbabilities, characters_of};
+pub use log_probabilities::{Alternatives, LogProbabilities};
 pub use request::{Chunk, FinishReason, Repetition, Request, RowId, Token};
 pub use sampling::{Sampler, SamplingConfig};
 pub use stream::{MAX_SAMPLES, Sample, TextStream, samples, stream};

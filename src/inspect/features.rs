@@ -65,7 +65,11 @@ pub fn features(text: &str) -> Vec<Feature> {
         Feature::of_chars("line_end", "end of the line", &text, |c| c == '\n'),
         Feature::of_chars("sentence_end", "end of a sentence (. ! ?)", &text, ends_sentence),
         Feature::of_chars("comma", "a comma", &text, |c| c == ','),
-        Feature::count("line_place", "place in the line", since(&|at| lines.is_start(at))),
+        Feature::count(
+            "line_place",
+            "characters since the line began",
+            since(&|at| text[at] == '\n'),
+        ),
         Feature::count(
             "word_place",
             "letters since the word began",
@@ -128,7 +132,6 @@ fn inside_brackets(text: &[char]) -> Vec<bool> {
 struct Lines {
     /// From its first character to its newline, which is of the line; together all characters.
     lines: Vec<std::ops::Range<usize>>,
-    starts: Vec<bool>,
     /// Whether the line of a character has nothing but its newline.
     is_empty: Vec<bool>,
 }
@@ -136,20 +139,15 @@ struct Lines {
 impl Lines {
     fn new(text: &[char]) -> Self {
         let mut lines = Vec::new();
-        let (mut starts, mut is_empty) = (vec![false; text.len()], vec![false; text.len()]);
+        let mut is_empty = vec![false; text.len()];
         let mut start = 0;
         for line in text.split_inclusive(|&c| c == '\n') {
             let range = start..start + line.len();
-            starts[start] = true;
             is_empty[range.clone()].fill(line == ['\n']);
             start = range.end;
             lines.push(range);
         }
-        Self { lines, starts, is_empty }
-    }
-
-    fn is_start(&self, at: usize) -> bool {
-        self.starts[at]
+        Self { lines, is_empty }
     }
 
     fn is_empty_line(&self, at: usize) -> bool {
@@ -199,7 +197,7 @@ impl Lines {
     }
 
     fn since_empty(&self) -> Vec<f32> {
-        let mut all = Vec::with_capacity(self.starts.len());
+        let mut all = Vec::with_capacity(self.is_empty.len());
         let mut count = 0;
         for line in &self.lines {
             count = if self.is_empty[line.start] { 0 } else { count + 1 };
@@ -239,8 +237,8 @@ mod tests {
             ("quotes", "\"a\n\nb", "11100"),
             ("brackets", "a (b [c] d) e", "0011111111000"),
             ("brackets", ")a(\n\nb", "001100"),
-            ("speaker", "MAREN:\nNow: go", "1111110111100"),
-            ("speaker", "OLD TOBIT:\nas: b", "111111111100000"),
+            ("speaker", "MAREN:\nNow: go", "11111101111000"),
+            ("speaker", "OLD TOBIT:\nas: b", "1111111111000000"),
             ("speaker", "It was so: then", "000000000000000"),
             ("speaker", "A:b", "000"),
             ("comment", "x // y\n# z\n", "00111101110"),
@@ -253,11 +251,11 @@ mod tests {
             ("line_end", "a\n", "01"),
             ("sentence_end", "a. b?!", "010011"),
             ("comma", "a,", "01"),
-            ("line_place", "abc\nd\n\ne", "01230100"),
+            ("line_place", "abc\nd\n\ne", "12301001"),
             ("word_place", "ab cd'e", "1201234"),
             ("sentence_place", "a. bc\n\nd", "10123401"),
             ("paragraph_line", "a\nb\n\nc", "112201"),
-            ("indentation", "a\n  b\n\tc", "0022224444"),
+            ("indentation", "a\n  b\n\tc", "00222244"),
         ] {
             let found = digits(text, name);
             assert_eq!(found, marks, "{name} of {text:?}");

@@ -3,7 +3,7 @@
 //! The best of some thousand units looks good by luck alone. So the units are chosen on the first half of
 //! the text, and scored on the second, which had no part in the choice.
 
-use crate::error::Result;
+use crate::error::{Error, Result, ensure};
 use crate::inspect::columns::{Column, LeftOut, columns, rows};
 use crate::inspect::features::Feature;
 use crate::inspect::reading::Reading;
@@ -13,6 +13,9 @@ use crate::model::{Gate, Network};
 
 /// So many tokens of a text are read at most.
 pub const MOST_CHARACTERS: usize = 500_000;
+
+/// Gates and states of units, L·G·H, of the largest network that is searched: it takes 3 GB of memory.
+const MOST_UNITS: usize = 1 << 16;
 
 /// What was found in a text.
 pub struct Found {
@@ -53,11 +56,12 @@ pub struct FoundUnit {
 }
 
 /// Finds for each feature of the text the `most` units of any layer and gate that follow it best. Reads
-/// [`MOST_CHARACTERS`] tokens at most. Takes 25 kB of memory for each of L·G·H units and gates.
+/// [`MOST_CHARACTERS`] tokens at most. Takes 45 kB of memory for each gate
+/// or state of a unit.
 ///
 /// # Errors
-/// [`Error::Logits`](crate::Error::Logits) for weights so large that no number comes out;
-/// [`Error::Tensor`](crate::Error::Tensor) for the text of another vocabulary.
+/// [`Error::Setting`] for a network of more than 65,536 gates and states of units; [`Error::Logits`] for weights
+/// so large that no number comes out; [`Error::Tensor`] for the text of another vocabulary.
 pub fn find(network: &Network, reading: &Reading, most: usize) -> Result<Found> {
     let shortened;
     let reading = match reading.len() > MOST_CHARACTERS {
@@ -67,6 +71,18 @@ pub fn find(network: &Network, reading: &Reading, most: usize) -> Result<Found> 
         }
         false => reading,
     };
+    let config = network.config();
+    let units = config.layers * Gate::of(config.cell).len() * config.hidden;
+    ensure!(
+        units <= MOST_UNITS,
+        Error::setting(
+            "find",
+            format!(
+                "`find` searches {MOST_UNITS} gates and states of units at most, but this model has \
+                 {units}: look at one with `layer` and `gate`"
+            )
+        )
+    );
     let half = reading.len() / 2;
     let (columns, left_out) = columns(reading, half);
     let mut found = Found { units: Vec::new(), left_out, read: reading.len() };

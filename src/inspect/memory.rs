@@ -31,7 +31,8 @@ pub(super) fn characters_kept(values: &[f32], units: usize, inverted: bool) -> V
             // What is kept rises or falls with the gate, so the median of one gives that of the other.
             let gate = median(&mut column);
             let log_kept = if inverted { (-gate).ln_1p() } else { gate.ln() };
-            (-1.0 / log_kept).clamp(0.0, LONGEST)
+            // What keeps all has a logarithm of 0.
+            (1.0 / log_kept.abs()).min(LONGEST)
         })
         .collect()
 }

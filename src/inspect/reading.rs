@@ -72,6 +72,14 @@ impl Reading {
         self.len() == 0
     }
 
+    /// What a token is, in the plural.
+    pub fn unit(&self) -> &'static str {
+        match self.units {
+            Units::Chars => "characters",
+            Units::Bytes => "bytes",
+        }
+    }
+
     /// The text, documents joined by newlines.
     pub fn text(&self) -> &str {
         &self.text

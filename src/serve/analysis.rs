@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, Request, State};
 use candle_core::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -29,6 +29,17 @@ pub(super) struct ScoreAsked {
     logprobs: Option<u64>,
 }
 
+#[derive(Serialize)]
+pub(super) struct ScoreAnswer {
+    object: &'static str,
+    model: String,
+    nats: f64,
+    bits_per_character: f64,
+    pseudo_likelihood: bool,
+    #[serde(flatten)]
+    columns: LogProbabilities,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InspectAsked {
@@ -39,8 +50,8 @@ pub(super) struct InspectAsked {
     find: Option<bool>,
 }
 
-/// Units of each feature that are found.
-const FOUND: usize = 3;
+/// Units that are found of each feature.
+const FOUND: usize = 1;
 /// Most logits that are kept to name alternatives: 128 MB.
 const MAX_LOGITS: usize = 1 << 25;
 
@@ -63,7 +74,7 @@ pub(super) async fn score(
     State(app): State<Arc<App>>,
     Extension(log): Extension<RequestLog>,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ScoreAnswer>, Problem> {
     let Limits { score: most, logprobs: most_alternatives, .. } = app.config.limits;
     let asked: ScoreAsked = body::read(request, &app.config.limits).await?;
     let model = app.models.named(asked.model.as_deref())?;
@@ -81,7 +92,7 @@ pub(super) async fn score(
     Ok(Json(answer.await?))
 }
 
-fn scored(model: &Model, text: &Corpus, alternatives: usize) -> Result<Value> {
+fn scored(model: &Model, text: &Corpus, alternatives: usize) -> Result<ScoreAnswer> {
     let (tokenizer, documents) = (&*model.tokenizer, model.config.corpus.documents);
     let parts: Vec<&str> = text.documents(documents).collect();
     // All at once, so that an error names all unknown characters.
@@ -129,14 +140,14 @@ fn scored(model: &Model, text: &Corpus, alternatives: usize) -> Result<Value> {
     let nats: f64 = known.clone().map(|log| -f64::from(log)).sum();
     let count = known.count();
     let bits = if count == 0 { 0.0 } else { nats / count as f64 / std::f64::consts::LN_2 };
-    let mut answer = serde_json::to_value(LogProbabilities::new(&tokens, tokenizer, 0, keep))
-        .unwrap_or_default();
-    answer["object"] = "score".into();
-    answer["model"] = model.id.clone().into();
-    answer["nats"] = nats.into();
-    answer["bits_per_character"] = bits.into();
-    answer["pseudo_likelihood"] = model.bidirectional.is_some().into();
-    Ok(answer)
+    Ok(ScoreAnswer {
+        object: "score",
+        model: model.id.clone(),
+        nats,
+        bits_per_character: bits,
+        pseudo_likelihood: model.bidirectional.is_some(),
+        columns: LogProbabilities::new(&tokens, tokenizer, 0, keep),
+    })
 }
 
 /// The rows of logits [N, V], one after another.

@@ -17,8 +17,7 @@ pub(super) async fn read<T: DeserializeOwned>(
 ) -> Result<T, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     // A page of another origin can send everything but this without asking first.
-    let is_json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    if !is_json {
+    if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
         let message = "send JSON, with the header `content-type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
@@ -45,12 +44,22 @@ pub(super) async fn read<T: DeserializeOwned>(
     parse(&bytes)
 }
 
+/// Whether a media type is JSON's, whatever its parameters.
+fn is_json(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
 fn is_length_error(error: &axum::Error) -> bool {
     let source = std::error::Error::source(error);
     source.is_some_and(|source| source.to_string().contains("length limit"))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // From a list the fields would be read by their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "the body is no JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -142,9 +151,16 @@ mod tests {
         assert_eq!(problem(r#"{"number":-1}"#).0.as_deref(), Some("number"));
         assert_eq!(problem(r#"{"number":1e999}"#).0, None);
         assert_eq!(problem("[]").0, None);
+        assert_eq!(problem(r#"["a",1]"#).0, None);
         assert_eq!(problem(r#"{"number":1} x"#).0, None);
         assert_eq!(problem(&"[".repeat(100_000)).0, None);
         assert_eq!(problem("").0, None);
+    }
+
+    #[test]
+    fn a_media_type_is_compared_as_one() {
+        assert!(is_json("application/json") && is_json("Application/JSON ; charset=utf-8"));
+        assert!(!is_json("application/jsonx") && !is_json("text/plain") && !is_json(""));
     }
 
     #[test]

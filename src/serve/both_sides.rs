@@ -86,6 +86,14 @@ pub(super) async fn fill(
     };
     options.validate().map_err(|error| Problem::of(error, "text"))?;
     let text = model.model.read_text("text", &asked.text, app.config.limits.fill)?;
+    let (work, most) = (options.work(text.text()), app.config.limits.gaps);
+    if work > most {
+        let message = format!(
+            "the gaps of `text` are as much work as {work} gaps of one character: {most} are filled at once; give \
+             fewer, or a smaller `max_gap`"
+        );
+        return Err(Problem::field("text", message));
+    }
     let answer = in_turn(&app, model, move |loaded| match &loaded.filler {
         Some(filler) => filled(&loaded.model, filler, &text, &options)
             .map_err(|error| Problem::of(error, "text")),

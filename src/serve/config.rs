@@ -61,12 +61,16 @@ pub struct Limits {
     pub n: usize,
     /// Alternatives of each character.
     pub logprobs: usize,
+    /// Ids of one answer that is not streamed, where each comes with its log-probability.
+    pub whole_logprobs: usize,
     /// A text that is scored.
     pub score: usize,
     /// A text whose gates are shown.
     pub inspect: usize,
     /// A text whose gaps are filled.
     pub fill: usize,
+    /// Its gaps, as [`FillOptions::work`](crate::fill::FillOptions::work) measures them.
+    pub gaps: usize,
     /// A text that is proofread.
     pub proofread: usize,
     /// How long a request may take to arrive: its head, and then its body.
@@ -85,10 +89,12 @@ impl Default for Limits {
             max_tokens: 16_384,
             n: 16,
             logprobs: 5,
+            whole_logprobs: 16_384,
             score: 32_768,
             inspect: 4_096,
             fill: 4_096,
-            proofread: 16_384,
+            gaps: 360,
+            proofread: 8_192,
             arrival: Duration::from_secs(10),
             reader: Duration::from_secs(30),
         }

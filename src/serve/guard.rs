@@ -43,7 +43,12 @@ impl RequestLog {
         }
     }
 
-    /// So many ids were given by now.
+    /// So many ids were given, all at once.
+    pub fn ended(&self, characters: usize) {
+        self.0.characters.store(characters, Ordering::Relaxed);
+    }
+
+    /// So many ids of a stream were given by now.
     pub fn wrote(&self, characters: usize) {
         if characters > 0 {
             self.0.first.get_or_init(Instant::now);

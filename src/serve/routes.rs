@@ -136,14 +136,14 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
 }
 
 async fn models(State(app): State<Arc<App>>) -> Json<Value> {
-    let Limits { prompt, max_tokens, n, logprobs, score, inspect, fill, proofread, .. } =
+    let Limits { prompt, max_tokens, n, logprobs, score, inspect, fill, gaps, proofread, .. } =
         app.config.limits;
     Json(json!({
         "object": "list",
         "data": app.models.to_json(),
         "limits": {
             "prompt": prompt, "max_tokens": max_tokens, "n": n, "logprobs": logprobs, "score": score,
-            "inspect": inspect, "fill": fill, "proofread": proofread,
+            "inspect": inspect, "fill": fill, "gaps": gaps, "proofread": proofread,
         },
     }))
 }

@@ -26,7 +26,7 @@ pub(super) type Event = Result<Piece, String>;
 /// Time between two pieces of a text: as often as a screen shows something new.
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Bytes and tokens that wait for a reader before its row does.
-const MAX_WAITING: (usize, usize) = (1 << 14, 1 << 12);
+const MAX_WAITING: (usize, usize) = (1 << 14, 1 << 10);
 
 /// Collects what a row writes, and sends it in pieces.
 pub(super) struct Sink {
@@ -37,8 +37,8 @@ pub(super) struct Sink {
     last: Option<Instant>,
     /// Its row waits for the reader.
     pub paused: bool,
-    /// Kept while its row is there.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Kept while its row writes.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// How far a reader is.
@@ -60,7 +60,7 @@ impl Sink {
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let waiting = Piece { choice, ..Piece::default() };
-        Self { waiting, whole, reader, last: None, paused: false, _place: place }
+        Self { waiting, whole, reader, last: None, paused: false, place }
     }
 
     pub fn push(&mut self, chunk: &Chunk) {
@@ -86,6 +86,10 @@ impl Sink {
                 && text > 0
                 && (self.paused || self.last.is_none_or(|last| now - last >= INTERVAL));
         if is_due {
+            if finishes {
+                // Before the reader knows: it may ask again at once.
+                self.place = None;
+            }
             let next = Piece { choice: self.waiting.choice, ..Piece::default() };
             let piece = std::mem::replace(&mut self.waiting, next);
             match self.reader.try_send(Ok(piece)) {

@@ -117,7 +117,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     match format {
         None => Ok(()),
         Some(Format::Json) => {
-            let shown = selection.shorten(&reading, selection::JSON_CHARACTERS, "JSON");
+            let shown = selection.shorten_to_json(&reading);
             let (layer, gate) = selection.one();
             let inspection = inspect(&network, &shown, layer, gate)?;
             let json = json(&inspection, args.unit, found.as_ref())?;
@@ -167,7 +167,12 @@ fn search(network: &Network, reading: &Reading, top: usize) -> Result<Found> {
     let found = find(network, reading, top)?;
     let (read, all) = (found.read as u64, reading.len() as u64);
     if read < all {
-        log!("note    the first {} of {} characters are searched", grouped(read), grouped(all));
+        log!(
+            "note    the first {} of {} {} are searched",
+            grouped(read),
+            grouped(all),
+            reading.unit()
+        );
     }
     for left_out in &found.left_out {
         log!("note    left out: {}: {}", left_out.label, left_out.why);

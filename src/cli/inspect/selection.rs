@@ -7,8 +7,10 @@ use crate::cli::output::{grouped, log};
 use crate::inspect::Reading;
 use crate::model::{Gate, ModelConfig};
 
-/// Tokens in JSON.
-pub(super) const JSON_CHARACTERS: usize = 4096;
+/// Numbers in JSON, and its tokens.
+const JSON_VALUES: usize = 1 << 22;
+const JSON_CHARACTERS: usize = 4096;
+const LEAST_JSON_CHARACTERS: usize = 64;
 /// Numbers in a page, each a byte, and its tokens.
 const PAGE_VALUES: usize = 3 << 20;
 const PAGE_CHARACTERS: usize = 4096;
@@ -67,6 +69,11 @@ impl Selection {
         layers.flat_map(|layer| gates().map(move |&gate| (layer, gate))).collect()
     }
 
+    pub(super) fn shorten_to_json(&self, reading: &Reading) -> Reading {
+        let most = (JSON_VALUES / self.units).clamp(LEAST_JSON_CHARACTERS, JSON_CHARACTERS);
+        self.shorten(reading, most, "JSON")
+    }
+
     pub(super) fn shorten_to_page(&self, reading: &Reading) -> Reading {
         let fit = PAGE_VALUES / (self.places().len() * self.units);
         let most = fit.clamp(LEAST_PAGE_CHARACTERS, PAGE_CHARACTERS);
@@ -80,11 +87,11 @@ impl Selection {
     }
 
     /// The beginning of the text, and a note in the log if it is not all.
-    pub(super) fn shorten(&self, reading: &Reading, most: usize, what: &str) -> Reading {
+    fn shorten(&self, reading: &Reading, most: usize, what: &str) -> Reading {
         let shown = reading.beginning(most);
         if shown.len() < reading.len() {
             let [some, all] = [shown.len(), reading.len()].map(|count| grouped(count as u64));
-            log!("note    {what} holds the first {some} of {all} characters");
+            log!("note    {what} holds the first {some} of {all} {}", reading.unit());
         }
         shown
     }

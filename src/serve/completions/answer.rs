@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use crate::generate::{FinishReason, LogProbabilities, Token, characters_of};
+use crate::generate::{FinishReason, LogProbabilities, Token};
 use crate::serve::completions::asked::Job;
 use crate::serve::sink::Piece;
 use crate::text::{Tokenizer, Units};
@@ -25,6 +25,33 @@ pub(super) struct Answer {
     written: usize,
 }
 
+/// OpenAI's object, in a stream too.
+#[derive(Serialize)]
+struct Completion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<Choice<'a>>,
+    usage: Option<Usage>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: usize,
+    text: &'a str,
+    logprobs: Option<LogProbabilities>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+}
+
 impl Answer {
     pub fn new(
         id: String,
@@ -38,7 +65,6 @@ impl Answer {
             let start = if echo { 0 } else { prompt.chars().count() };
             std::iter::repeat_n(start, job.n)
         };
-        let read: usize = job.requests.iter().map(|request| request.prompt.len()).sum();
         Self {
             id,
             created,
@@ -47,7 +73,7 @@ impl Answer {
             tokenizer,
             logprobs: job.requests[0].log_probabilities.map(|count| count > 0),
             offsets: job.prompts.iter().flat_map(of_prompt).collect(),
-            prompt_tokens: read,
+            prompt_tokens: job.requests.iter().map(|request| request.prompt.len()).sum(),
             written: 0,
         }
     }
@@ -62,72 +88,62 @@ impl Answer {
         self.written
     }
 
-    fn count(&mut self, text: &str) {
-        self.written += match self.tokenizer.units() {
-            Units::Chars => text.chars().count(),
-            Units::Bytes => text.len(),
-        };
-    }
-
-    fn object(&self, choices: Value, usage: Value) -> Value {
-        json!({
-            "id": self.id,
-            "object": "text_completion",
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-            "choices": choices,
-            "usage": usage,
-        })
-    }
-
-    fn choice(&mut self, piece: &Piece) -> Value {
-        self.count(&piece.text);
-        let logprobs = self.logprobs(piece.choice, &piece.tokens);
-        json!({
-            "index": piece.choice,
-            "text": piece.text,
-            "logprobs": logprobs,
-            "finish_reason": piece.finish.map(name_of),
-        })
-    }
-
-    fn logprobs(&mut self, choice: usize, tokens: &[Token]) -> Value {
-        let (Some(alternatives), Some(offset)) = (self.logprobs, self.offsets.get_mut(choice))
-        else {
-            return Value::Null;
-        };
-        let columns = LogProbabilities::new(tokens, &self.tokenizer, *offset, alternatives);
-        *offset +=
-            tokens.iter().map(|token| characters_of(token.id, &self.tokenizer)).sum::<usize>();
-        serde_json::to_value(columns).unwrap_or_default()
-    }
-
-    fn usage(&self, echoed: usize) -> Value {
-        let written = self.written - echoed.min(self.written);
-        json!({
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": written,
-            "total_tokens": self.prompt_tokens + written,
-        })
-    }
-
     /// An event of a stream.
-    pub fn event(&mut self, piece: &Piece) -> Value {
+    pub fn event(&mut self, piece: &Piece) -> String {
         let choice = self.choice(piece);
-        self.object(json!([choice]), Value::Null)
+        self.json(vec![choice], None)
     }
 
     /// The event of a stream that says what was used; `echoed` ids were the prompts'.
-    pub fn usage_event(&self, echoed: usize) -> Value {
-        self.object(json!([]), self.usage(echoed))
+    pub fn usage_event(&self, echoed: usize) -> String {
+        self.json(Vec::new(), Some(self.usage(echoed)))
     }
 
     /// The whole answer, of one piece for each choice.
-    pub fn whole(&mut self, mut pieces: Vec<Piece>, echoed: usize) -> Value {
+    pub fn whole(&mut self, mut pieces: Vec<Piece>, echoed: usize) -> String {
         pieces.sort_by_key(|piece| piece.choice);
-        let choices: Vec<Value> = pieces.iter().map(|piece| self.choice(piece)).collect();
-        self.object(choices.into(), self.usage(echoed))
+        let choices = pieces.iter().map(|piece| self.choice(piece)).collect();
+        self.json(choices, Some(self.usage(echoed)))
+    }
+
+    fn json(&self, choices: Vec<Choice>, usage: Option<Usage>) -> String {
+        let completion = Completion {
+            id: &self.id,
+            object: "text_completion",
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.fingerprint,
+            choices,
+            usage,
+        };
+        // Strings, numbers and maps of strings are always JSON.
+        serde_json::to_string(&completion).unwrap_or_default()
+    }
+
+    fn choice<'a>(&mut self, piece: &'a Piece) -> Choice<'a> {
+        self.written += match self.tokenizer.units() {
+            Units::Chars => piece.text.chars().count(),
+            Units::Bytes => piece.text.len(),
+        };
+        Choice {
+            index: piece.choice,
+            text: &piece.text,
+            logprobs: self.logprobs(piece.choice, &piece.tokens),
+            finish_reason: piece.finish.map(name_of),
+        }
+    }
+
+    fn logprobs(&mut self, choice: usize, tokens: &[Token]) -> Option<LogProbabilities> {
+        let (alternatives, offset) = (self.logprobs?, self.offsets.get_mut(choice)?);
+        let columns = LogProbabilities::new(tokens, &self.tokenizer, *offset, alternatives);
+        *offset = columns.end;
+        Some(columns)
+    }
+
+    fn usage(&self, echoed: usize) -> Usage {
+        let completion_tokens = self.written.saturating_sub(echoed);
+        let total_tokens = self.prompt_tokens + completion_tokens;
+        Usage { prompt_tokens: self.prompt_tokens, completion_tokens, total_tokens }
     }
 }
 

@@ -74,8 +74,8 @@ pub(super) struct Job {
 impl Asked {
     /// Checks everything, and reads the prompts. `seed` is taken where none is asked for.
     pub fn job(&self, model: &Loaded, limits: &Limits, seed: u64) -> Result<Job, Problem> {
-        self.refuse_unsupported()?;
         let n = bounded("n", self.n, 1, 1, limits.n)?;
+        self.refuse_unsupported(n)?;
         let texts = match &self.prompt {
             Some(Texts(texts)) if texts.is_empty() => {
                 return Err(Problem::field("prompt", "`prompt` is an empty list: give a text"));
@@ -111,6 +111,17 @@ impl Asked {
                 stream: (index * n) as u64,
                 ..request.clone()
             });
+        }
+        let ids = |request: &Request| {
+            request.length + if request.echo { request.prompt.len() } else { 0 }
+        };
+        let ids = n * job.requests.iter().map(ids).sum::<usize>();
+        if request.log_probabilities.is_some() && !job.stream && ids > limits.whole_logprobs {
+            let message = format!(
+                "`logprobs` of {ids} characters are asked for at once: {} at most; ask for fewer, or with `stream`",
+                limits.whole_logprobs
+            );
+            return Err(Problem::field("logprobs", message));
         }
         for request in &job.requests {
             let vocab = model.model.tokenizer.vocab_size();
@@ -206,12 +217,30 @@ impl Asked {
         }
     }
 
-    fn refuse_unsupported(&self) -> Result<(), Problem> {
+    /// Refuses what is not supported, unless it changes nothing: some clients send every field.
+    fn refuse_unsupported(&self, n: usize) -> Result<(), Problem> {
+        let is = |value: &Value, neutral: f64| value.as_f64() == Some(neutral);
         let fields = [
-            ("best_of", &self.best_of, "ask for several texts with `n`"),
-            ("frequency_penalty", &self.frequency_penalty, "there is `repetition_penalty`"),
-            ("presence_penalty", &self.presence_penalty, "there is `repetition_penalty`"),
-            ("suffix", &self.suffix, "a bidirectional model fills gaps at /v1/fill"),
+            (
+                "best_of",
+                self.best_of.as_ref().filter(|v| !is(v, n as f64)),
+                "ask for several texts with `n`",
+            ),
+            (
+                "frequency_penalty",
+                self.frequency_penalty.as_ref().filter(|v| !is(v, 0.0)),
+                "there is `repetition_penalty`",
+            ),
+            (
+                "presence_penalty",
+                self.presence_penalty.as_ref().filter(|v| !is(v, 0.0)),
+                "there is `repetition_penalty`",
+            ),
+            (
+                "suffix",
+                self.suffix.as_ref().filter(|v| v.as_str() != Some("")),
+                "a bidirectional model fills gaps at /v1/fill",
+            ),
         ];
         match fields.into_iter().find(|(_, value, _)| value.is_some()) {
             Some((name, _, remedy)) => {

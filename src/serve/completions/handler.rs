@@ -4,12 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Json;
 use axum::extract::{Extension, Request, State};
+use axum::http::header;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::serve::body;
@@ -23,7 +22,7 @@ use crate::serve::routes::App;
 use crate::serve::sink::{Event, Piece};
 
 /// Pieces of each text that wait for a reader.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 pub(in crate::serve) async fn complete(
     State(app): State<Arc<App>>,
@@ -41,7 +40,7 @@ pub(in crate::serve) async fn complete(
         Ok(in_events(events, answer, log, job.include_usage.then_some(echoed)))
     } else {
         let answer = whole(events, answer, &log, echoed, job.n * job.requests.len()).await?;
-        Ok(Json(answer).into_response())
+        Ok(([(header::CONTENT_TYPE, "application/json")], answer).into_response())
     }
 }
 
@@ -82,7 +81,7 @@ async fn whole(
     log: &RequestLog,
     echoed: usize,
     choices: usize,
-) -> Result<Value, Problem> {
+) -> Result<String, Problem> {
     let mut pieces: Vec<Piece> = Vec::with_capacity(choices);
     while let Some(event) = events.recv().await {
         pieces.push(event.map_err(|why| failed(Some(why)))?);
@@ -91,7 +90,7 @@ async fn whole(
         return Err(failed(None));
     }
     let json = answer.whole(pieces, echoed);
-    log.wrote(answer.written());
+    log.ended(answer.written());
     Ok(json)
 }
 
@@ -110,7 +109,7 @@ fn in_events(
         match event {
             Some(Ok(piece)) => {
                 open -= usize::from(piece.finish.is_some());
-                out.push(answer.event(&piece).to_string());
+                out.push(answer.event(&piece));
                 log.wrote(answer.written());
             }
             Some(Err(why)) => {
@@ -119,7 +118,7 @@ fn in_events(
             }
             None if open > 0 => out.push(failed(None).to_json().to_string()),
             None => {
-                out.extend(usage.map(|echoed| answer.usage_event(echoed).to_string()));
+                out.extend(usage.map(|echoed| answer.usage_event(echoed)));
                 out.push("[DONE]".into());
             }
         }

@@ -117,8 +117,9 @@ export class GatesView {
     const sizes = () => data.values.flatMap((row) => row.map(Math.abs));
     this.limit = largest <= 1.0005 ? 1 : quantiles(sizes(), [0.99])[0];
     const what = WHAT[data.gate] ?? "gate";
+    const tokens = data.tokens.some((token) => token.startsWith("bytes:")) ? "bytes" : "characters";
     this.title.textContent =
-      `Layer ${data.layer}, ${what} ${data.gate}: ${data.units} units over ${data.tokens.length} characters`;
+      `Layer ${data.layer}, ${what} ${data.gate}: ${data.units} units over ${data.tokens.length} ${tokens}`;
     this.chooser.max = String(data.units - 1);
     this.order = this.ordered();
     this.writeText();
@@ -148,7 +149,9 @@ export class GatesView {
     this.drawMap();
     this.paintText();
     this.markMemory();
-    [...this.foundRows.children].forEach((row, index) => row.setAttribute("aria-selected", String(index === this.selected)));
+    [...this.foundRows.children].forEach((row, index) => {
+      row.setAttribute("aria-selected", String(index === this.selected));
+    });
   }
 
   build() {
@@ -183,7 +186,8 @@ export class GatesView {
     this.scroller = element("div", "gates-scroller", "", this.spacer);
     this.scroller.tabIndex = 0;
     this.scroller.setAttribute("role", "application");
-    this.scroller.setAttribute("aria-label", "heat map of units by characters: arrows up and down choose a unit, left and right a character");
+    this.scroller.setAttribute("aria-label",
+      "heat map of units by characters: arrows up and down choose a unit, left and right a character");
     this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.data && this.drawMap()));
     this.scroller.addEventListener("keydown", (event) => this.key(event));
     this.canvas.addEventListener("click", (event) => {
@@ -204,13 +208,14 @@ export class GatesView {
     });
     this.memory = element("figure", "gates-memory");
     this.foundRows = element("tbody");
+    const headings = ["what it follows", "layer", "unit", "score"];
     this.foundTable = element("table", "gates-found", "",
-      element("thead", "", "", element("tr", "", "", ...["what it follows", "layer gate unit", "score"].map((name) => element("th", "", name)))),
+      element("thead", "", "", element("tr", "", "", ...headings.map((name) => element("th", "", name)))),
       this.foundRows);
     this.foundPart = element("section", "", "", element("h4", "", "Units that follow something"), this.foundTable,
       element("p", "gates-note", "Choose one to colour the text by it. Units are chosen on the first half of the text and " +
-        "scored on the second: by the area under the ROC curve (0.5 is chance, 1 perfect), counts by rank correlation " +
-        "(0 is chance)."));
+        "scored on the second: by the area under the ROC curve (0.5 is chance, 1 perfect), counts by rank " +
+        "correlation (0 is chance)."));
     this.memoryPart = element("section", "", "",
       element("h4", "", "How long units keep what they hold"), this.memory);
     this.root.append(this.title, this.controls, this.scroller, this.status, element("div", "gates-below", "",
@@ -273,8 +278,8 @@ export class GatesView {
     for (let column = 0; column < count; column++) {
       for (let y = 0; y < units; y++) {
         const { ink: hue, strength } = this.paint(values[first + column][this.order[y]] / this.limit, this.signed);
-        for (let part = 0; part < 3; part++) image.data[(y * count + column) * 4 + part] = paper[part] + (hue[part] - paper[part]) * strength;
-        image.data[(y * count + column) * 4 + 3] = 255;
+        const mixed = paper.map((part, index) => part + (hue[index] - part) * strength);
+        image.data.set([...mixed, 255], (y * count + column) * 4);
       }
     }
     const small = element("canvas");
@@ -316,8 +321,10 @@ export class GatesView {
   say(at) {
     const kept = this.data?.memory?.characters?.[at ? at.unit : this.unit];
     const memory = kept === undefined ? "" : ` · keeps ${short(kept)} characters (median)`;
-    this.status.textContent = at ? `${at.name} at ${at.place} “${visible(this.data.tokens[at.place])}”: ${short(at.value)}`
-      : `${this.columnName}${this.columnName.startsWith("unit") ? memory : ""}`;
+    const own = this.columnName.startsWith("unit") ? memory : "";
+    this.status.textContent = at
+      ? `${at.name} at ${at.place} “${visible(this.data.tokens[at.place])}”: ${short(at.value)}`
+      : this.columnName + own;
   }
 
   key(event) {
@@ -352,22 +359,26 @@ export class GatesView {
     const scaled = (value) => signed ? 2 * (value - low) / (high - low) - 1 : (value - low) / (high - low);
     for (const letter of this.text.children) {
       const { ink, strength } = this.paint(scaled(this.column[letter.dataset.place]), signed);
-      letter.style.backgroundColor = `rgba(${ink.join(",")},${(0.75 * strength).toFixed(3)})`;
+      letter.style.backgroundColor = `rgba(${ink.join(",")},${(0.6 * strength).toFixed(3)})`;
     }
     const swatches = Array.from({ length: 21 }, (_, index) => {
       const { ink, strength } = this.paint(signed ? index / 10 - 1 : index / 20, signed);
       const swatch = element("i");
-      swatch.style.backgroundColor = `rgba(${ink.join(",")},${(0.75 * strength).toFixed(3)})`;
+      swatch.style.backgroundColor = `rgba(${ink.join(",")},${(0.6 * strength).toFixed(3)})`;
       return swatch;
     });
-    this.legend.replaceChildren(`${this.columnName}: ${short(low)}`, element("span", "gates-ramp", "", ...swatches), short(high));
+    const ramp = element("span", "gates-ramp", "", ...swatches);
+    this.legend.replaceChildren(`${this.columnName}: ${short(low)}`, ramp, short(high));
     this.say(null);
   }
 
   /** The values that have the colours of both ends. */
   range() {
     const whole = this.columnSigned ? [-1, 1] : [0, 1];
-    if (!this.stretch.checked) return this.column.some((v) => Math.abs(v) > 1.0005) ? whole.map((v) => v * this.limit) : whole;
+    if (!this.stretch.checked) {
+      const size = this.column.some((value) => Math.abs(value) > 1.0005) ? this.limit : 1;
+      return whole.map((end) => end * size);
+    }
     const [low, high] = quantiles(this.column, [0.01, 0.99]);
     return high - low > 1e-6 ? [low, high] : [low - 0.5, high + 0.5];
   }
@@ -392,13 +403,14 @@ export class GatesView {
     this.bars = element("div", "gates-bars", "", ...bars);
     const ticks = ["0.1", "1", "10", "100", "1000", "10⁴", "10⁵"].map((text) => element("span", "", text));
     this.memory.replaceChildren(this.bars, element("div", "gates-ticks", "", ...ticks),
-      element("figcaption", "gates-note", "Characters until 37% (1/e) is left of what a unit held, by the median of its " +
-        `gate over the text: ${kept.length} units of layer ${this.data.layer}, ${most} in the highest bar.`));
+      element("figcaption", "gates-note", "Characters until 37% (1/e) is left of what a unit held, by the median of " +
+        `its gate over the text: ${kept.length} units of layer ${this.data.layer}, ${most} in the highest bar.`));
   }
 
   markMemory() {
     if (!this.data.memory) return;
-    [...this.bars.children].forEach((bar, index) => bar.classList.toggle("gates-chosen", index === this.binOf[this.unit]));
+    const chosen = this.binOf[this.unit];
+    [...this.bars.children].forEach((bar, index) => bar.classList.toggle("gates-chosen", index === chosen));
   }
 
   writeFound() {
@@ -414,8 +426,9 @@ export class GatesView {
       const score = element("td", "", one.score.toFixed(3));
       const sense = one.high === false ? "The unit is low there. " : "";
       score.title = `${sense}${one.positions} positions.`;
-      const place = element("td", "", `${one.layer} ${one.gate} ${one.unit}`);
-      return element("tr", "", "", element("td", "", "", button), place, score);
+      const layer = element("td", "", String(one.layer));
+      const unit = element("td", "gates-unit", `${one.gate} ${one.unit}`);
+      return element("tr", "", "", element("td", "", "", button), layer, unit, score);
     });
     this.foundRows.replaceChildren(...rows);
   }
