@@ -197,6 +197,35 @@ class Write(PageCase):
         self.assertEqual([text for text, _ in classes], ["x", "😀", "y", "𝛼", "b"])
         self.assertEqual([step for _, step in classes[3:]], ["s0", "s5"])
 
+    def test_bytes_are_joined_to_characters(self):
+        """A byte inside a character has the offset behind the character, and its probability counts for it."""
+        self.page.open()
+        event = {
+            "choices": [
+                {
+                    "index": 0,
+                    "text": "éb",
+                    "finish_reason": "length",
+                    "logprobs": {
+                        "tokens": [r"bytes:\xc3", r"bytes:\xa9", "b"],
+                        "token_logprobs": [-1, -5, -0.1],
+                        "text_offset": [1, 2, 2],
+                        "top_logprobs": [{r"bytes:\xc3": -1}, {r"bytes:\xa9": -5}, {"b": -0.1, "c": -3}],
+                    },
+                }
+            ]
+        }
+        self.page.script(
+            "const [real, sent] = [fetch, `data: ${arguments[0]}\\n\\ndata: [DONE]\\n\\n`];"
+            "window.fetch = (path, rest) => path === '/v1/completions' ? Promise.resolve(new Response(sent)) : real(path, rest);",
+            json.dumps(event),
+        )
+        self.page.write("x", 2)
+        steps = self.page.script(
+            "return [...document.querySelectorAll('#story .c:not(.given)')].map(c => [c.textContent, c.className.split(' ')[1]])"
+        )
+        self.assertEqual(steps, [["é", "s6"], ["b", "s0"]])
+
     def test_a_text_of_ten_thousand_characters_stays_fluid(self):
         self.page.open()
         self.page.script(

@@ -10,12 +10,17 @@ import { characters } from "./dom.js";
  * @property {[string, number][]} top the likeliest tokens with their log-probabilities, likeliest first
  */
 
+/** A token that is a byte inside a character. Its offset is that behind the character, which has begun before it. */
+const CONTINUES = /^bytes:\\x[89ab]/i;
+
 /** Joins tokens to characters: a character of a model of bytes can have several tokens. */
 export class ItemReader {
   /** @type {Map<number, {logprob: number | null, top: [string, number][]}>} by offset in characters */
   #known = new Map();
   /** Offset of the next character of the text. */
   #next;
+  /** Offset of the character that the last token began. */
+  #begun = null;
 
   /** @param {number | null} [start] offset of the first character; null: that of the first token */
   constructor(start = null) {
@@ -24,11 +29,14 @@ export class ItemReader {
 
   /**
    * @param {string} text
-   * @param {{token_logprobs: (number | null)[], top_logprobs?: ({[token: string]: number} | null)[] | null, text_offset: number[]} | null} logprobs
+   * @param {{tokens: string[], token_logprobs: (number | null)[], top_logprobs?: ({[token: string]: number} | null)[] | null, text_offset: number[]} | null} logprobs
    * @returns {Item[]} one for each character of `text`
    */
   read(text, logprobs) {
-    logprobs?.text_offset.forEach((offset, index) => {
+    logprobs?.text_offset.forEach((behind, index) => {
+      const continues = this.#begun !== null && CONTINUES.test(logprobs.tokens[index]);
+      const offset = continues ? this.#begun : behind;
+      this.#begun = offset;
       this.#next ??= offset;
       const logprob = logprobs.token_logprobs[index];
       const earlier = this.#known.get(offset);
