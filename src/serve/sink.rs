@@ -81,10 +81,9 @@ impl Sink {
         }
         let (text, tokens) = (self.waiting.text.len(), self.waiting.tokens.len());
         let finishes = self.waiting.finish.is_some();
-        let is_due = finishes
-            || !self.whole
-                && text > 0
-                && (self.paused || self.last.is_none_or(|last| now - last >= INTERVAL));
+        let is_much = text > MAX_WAITING.0 || tokens > MAX_WAITING.1;
+        let is_time = self.last.is_none_or(|last| now - last >= INTERVAL);
+        let is_due = finishes || !self.whole && text > 0 && (is_time || is_much || self.paused);
         if is_due {
             match self.reader.try_reserve() {
                 Ok(room) => {
@@ -101,7 +100,6 @@ impl Sink {
                 Err(TrySendError::Full(())) => {}
             }
         }
-        let is_much = text > MAX_WAITING.0 || tokens > MAX_WAITING.1;
         if is_due && (is_much || finishes || self.paused) { Reader::Behind } else { Reader::Ready }
     }
 
