@@ -8,7 +8,7 @@
 //! 4. [`top_p`] takes its share of what top-k left;
 //! 5. [`min_p`] drops what is far less likely than the likeliest.
 
-use crate::generate::sampling::SamplingConfig;
+use crate::generate::config::SamplingConfig;
 
 /// An id that may be picked, and its weight: its probability up to a common factor.
 #[derive(Clone, Copy, Debug, PartialEq)]

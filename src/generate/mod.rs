@@ -10,10 +10,11 @@
 //! | `row` | one row: its prompt, its random numbers, what it has written |
 //! | `output`, `stop` | what may be given of that · stop texts |
 //! | `stream` | the simple cases |
-//! | `sampling`, `filters` | settings and one pick · which candidates may be picked |
+//! | `config`, `sampling`, `filters` | settings · one pick · which candidates may be picked |
 //! | `logits`, `log_probabilities` | repetition penalty, log-probabilities · these as programs exchange them |
 //! | `utf8` | bytes → whole characters |
 
+mod config;
 mod filters;
 mod generator;
 mod log_probabilities;
@@ -26,10 +27,11 @@ mod stop;
 mod stream;
 mod utf8;
 
+pub use config::SamplingConfig;
 pub use generator::Generator;
 pub(crate) use generator::beginning;
 pub use log_probabilities::{Alternatives, LogProbabilities};
 pub use request::{Chunk, FinishReason, Repetition, Request, RowId, Token};
-pub use sampling::{Sampler, SamplingConfig};
+pub use sampling::Sampler;
 pub use stream::{MAX_SAMPLES, Sample, TextStream, samples, stream};
 pub use utf8::Utf8Stream;

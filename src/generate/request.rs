@@ -1,7 +1,7 @@
 //! What is asked of one row of a generator, and what the row gives.
 
 use crate::error::{Error, Result, ensure};
-use crate::generate::sampling::SamplingConfig;
+use crate::generate::config::SamplingConfig;
 
 /// One text to write.
 #[derive(Clone, Debug, PartialEq)]

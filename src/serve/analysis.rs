@@ -6,19 +6,19 @@ use axum::Json;
 use axum::extract::{Extension, Request, State};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::evaluate::{score_both_sides, score_documents, score_text};
 use crate::generate::{LogProbabilities, Token};
 use crate::inspect::{self, Reading};
 use crate::model::Gate;
+use crate::serve::app::App;
 use crate::serve::body;
 use crate::serve::config::Limits;
 use crate::serve::guard::RequestLog;
 use crate::serve::models::{Loaded, Model};
 use crate::serve::problem::Problem;
-use crate::serve::routes::App;
 use crate::text::{Corpus, Documents};
 
 #[derive(Deserialize)]
@@ -251,9 +251,4 @@ fn inspected(model: &Model, text: &Corpus, layer: usize, gate: Gate, find: bool)
     let mut answer = inspection.to_json(found.as_ref());
     answer["model"] = model.id.clone().into();
     Ok(answer)
-}
-
-/// `gates` of a model in `/v1/models`.
-pub(super) fn gates(model: &Model) -> Value {
-    json!(Gate::of(model.config.model.cell).iter().map(|gate| gate.name()).collect::<Vec<_>>())
 }

@@ -12,11 +12,11 @@ use crate::fill::{FillOptions, Filler};
 use crate::model::BidirectionalNetwork;
 use crate::proofread::{Checked, FALSE_ALARMS, Proofreader};
 use crate::serve::analysis::in_turn;
+use crate::serve::app::App;
 use crate::serve::body;
 use crate::serve::guard::RequestLog;
 use crate::serve::models::{Loaded, Model};
 use crate::serve::problem::Problem;
-use crate::serve::routes::App;
 use crate::text::{Corpus, Documents};
 
 #[derive(Deserialize)]

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::serve::app::App;
 use crate::serve::problem::Problem;
-use crate::serve::routes::{App, path_name};
 
 /// What a page of ours may do: nothing but load its own files and ask its own server.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -121,6 +121,28 @@ pub(super) async fn guard(
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The paths, as the log and the metrics name them.
+fn path_name(path: &str) -> &'static str {
+    const PATHS: [&str; 10] = [
+        "/",
+        "/health",
+        "/metrics",
+        "/v1/models",
+        "/v1/completions",
+        "/v1/score",
+        "/v1/inspect",
+        "/v1/fill",
+        "/v1/proofread",
+        "/favicon.ico",
+    ];
+    match PATHS.into_iter().find(|known| *known == path) {
+        Some(known) => known,
+        None if path.starts_with("/page/") => "/page",
+        None if path.starts_with("/v1/models/") => "/v1/models",
+        None => "other",
+    }
 }
 
 fn check(app: &App, request: &Request) -> Result<(), Problem> {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `server` | listening, connections, the orderly end |
 //! | `config` | where to listen, who may ask, and what is refused as too much |
-//! | `routes` | which path is answered by what |
+//! | `routes`, `app` | which path is answered by what · what all requests share |
 //! | `guard` | who may ask: key, Host, CORS; headers of every answer; one line a request |
 //! | `assets`, `page/` | the playground |
 //! | `completions/` | what may be asked of a model that writes, and the answer, whole or in events |
@@ -21,6 +21,7 @@
 
 mod admission;
 mod analysis;
+mod app;
 mod assets;
 mod body;
 mod both_sides;

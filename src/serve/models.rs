@@ -12,9 +12,8 @@ use serde_json::{Value, json};
 use crate::checkpoint::{Checkpoint, Config};
 use crate::error::{Error, Result, ensure};
 use crate::fill::Filler;
-use crate::model::{BidirectionalNetwork, Network, PackedNetwork};
+use crate::model::{BidirectionalNetwork, Gate, Network, PackedNetwork};
 use crate::serve::admission::Admission;
-use crate::serve::analysis;
 use crate::serve::config::Limits;
 use crate::serve::engine::Engines;
 use crate::serve::problem::Problem;
@@ -104,6 +103,7 @@ impl Model {
     fn to_json(&self, created: u64) -> Value {
         let Config { model, corpus, progress, .. } = &self.config;
         let both = self.bidirectional.is_some();
+        let gates: Vec<_> = Gate::of(model.cell).iter().map(|gate| gate.name()).collect();
         let mut can = vec!["completions", "score", "inspect"];
         can.extend(both.then_some(["fill", "proofread"]).into_iter().flatten());
         json!({
@@ -122,7 +122,7 @@ impl Model {
                 "bidirectional": both,
                 "corpus": corpus.name,
                 "validation_loss": progress.val_loss,
-                "gates": analysis::gates(self),
+                "gates": gates,
                 "can": can,
             },
         })

@@ -1,8 +1,6 @@
 //! Which path is answered by what.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -13,85 +11,10 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_http::cors::CorsLayer;
 
-use crate::serve::config::{Limits, ServeConfig};
-use crate::serve::metrics::Metrics;
-use crate::serve::models::Models;
+use crate::serve::app::App;
+use crate::serve::config::Limits;
 use crate::serve::problem::Problem;
-use crate::serve::{admission::Admission, analysis, assets, both_sides, completions, guard};
-
-/// What all requests share.
-pub(super) struct App {
-    pub config: ServeConfig,
-    pub models: Models,
-    pub metrics: Metrics,
-    /// Readings of whole texts, which take a processor each.
-    pub readings: Admission,
-    stopping: AtomicBool,
-    /// Tells requests and starts of the server apart.
-    requests: AtomicU64,
-    start: u64,
-}
-
-impl App {
-    pub fn new(config: ServeConfig, models: Models, threads: usize) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Self {
-            readings: Admission::new(threads, config.limits.queue),
-            config,
-            models,
-            metrics: Metrics::new(),
-            stopping: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
-            start: now.map_or(0, |time| time.as_nanos() as u64),
-        }
-    }
-
-    /// Names a completion.
-    pub fn next_id(&self) -> String {
-        let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        format!("cmpl-{:x}-{request:x}", self.start)
-    }
-
-    /// A seed for a request without one.
-    pub fn next_seed(&self) -> u64 {
-        // An odd factor spreads the numbers of requests over all seeds.
-        let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.start ^ request.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Nothing new begins from now on.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.readings.close();
-        self.models.all().for_each(|loaded| loaded.rows.close());
-    }
-}
-
-/// The paths, as the log and the metrics name them.
-pub(super) fn path_name(path: &str) -> &'static str {
-    const PATHS: [&str; 10] = [
-        "/",
-        "/health",
-        "/metrics",
-        "/v1/models",
-        "/v1/completions",
-        "/v1/score",
-        "/v1/inspect",
-        "/v1/fill",
-        "/v1/proofread",
-        "/favicon.ico",
-    ];
-    match PATHS.into_iter().find(|known| *known == path) {
-        Some(known) => known,
-        None if path.starts_with("/page/") => "/page",
-        None if path.starts_with("/v1/models/") => "/v1/models",
-        None => "other",
-    }
-}
+use crate::serve::{analysis, assets, both_sides, completions, guard};
 
 pub(super) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()

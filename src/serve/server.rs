@@ -20,9 +20,10 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::error::{Error, Result};
 use crate::runtime;
+use crate::serve::app::App;
 use crate::serve::config::ServeConfig;
 use crate::serve::models::{Model, Models};
-use crate::serve::routes::{App, router};
+use crate::serve::routes::router;
 
 /// Serves models over HTTP.
 ///

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::serve::app::App;
 use crate::serve::body;
 use crate::serve::completions::answer::Answer;
 use crate::serve::completions::asked::{Asked, Job};
@@ -18,7 +19,6 @@ use crate::serve::engine::Order;
 use crate::serve::guard::RequestLog;
 use crate::serve::models::Loaded;
 use crate::serve::problem::Problem;
-use crate::serve::routes::App;
 use crate::serve::sink::{Event, Piece};
 
 /// Pieces of each text that wait for a reader.
