@@ -119,9 +119,12 @@ fn fillings_are_those_of_the_command() {
     let fillings = array(&answer["fillings"]);
     assert_eq!((fillings.len(), of_command.len()), (5, 5));
     for (filling, line) in fillings.iter().zip(&of_command) {
-        for name in ["text", "gaps", "probability"] {
+        for name in ["text", "gaps"] {
             assert_eq!(filling[name], line[name], "{name}");
         }
+        // Some systems' `exp` depends in the last bit on the thread.
+        let ratio = number(&filling["probability"]) / number(&line["probability"]);
+        assert!((ratio - 1.0).abs() < 1e-12, "{filling} {line}");
     }
     assert_eq!(fill(fields).ok(), answer);
     for (fields, param, says) in [
