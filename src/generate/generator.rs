@@ -38,9 +38,9 @@ pub struct Generator {
     /// Row i is that of `rows[i]`.
     session: Session,
     rows: Vec<Row>,
-    /// The id that each row reads next, [rows].
+    /// The id that each row reads next, `[rows]`.
     ids: Vec<u32>,
-    /// Scores of what follows on what each row has read, [rows, V]; kept for its memory.
+    /// Scores of what follows on what each row has read, `[rows, V]`; kept for its memory.
     logits: Vec<f32>,
     /// Rows that wait, each with its state and the id that it reads next.
     paused: Vec<(Row, Session, u32)>,

@@ -10,7 +10,7 @@ use crate::generate::request::{Repetition, Token};
 pub(super) struct Recent {
     repetition: Repetition,
     ids: VecDeque<u32>,
-    /// How often each id is among them, [V].
+    /// How often each id is among them, `[V]`.
     counts: Vec<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Recent {
 }
 
 impl Token {
-    /// `id` with its log-probability by `logits` [V], and the `count` likeliest ids but `hidden`.
+    /// `id` with its log-probability by `logits` `[V]`, and the `count` likeliest ids but `hidden`.
     ///
     /// # Errors
     /// [`Error::Logits`] for a logit that is NaN or +∞, or none that is finite.

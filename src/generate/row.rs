@@ -119,7 +119,7 @@ impl Row {
         copies.into_iter().map(copy).collect()
     }
 
-    /// Goes on by `logits` [V], which it may change: the scores of what follows on what it has read. Returns the
+    /// Goes on by `logits` `[V]`, which it may change: the scores of what follows on what it has read. Returns the
     /// id to be read next; None where nothing may be written.
     pub fn advance(
         &mut self,
@@ -151,7 +151,7 @@ impl Row {
         self.write(tokenizer, sampler, logits).map(Some)
     }
 
-    /// Picks an id by `logits` [V] and writes what it stands for.
+    /// Picks an id by `logits` `[V]` and writes what it stands for.
     fn write(
         &mut self,
         tokenizer: &Tokenizer,

@@ -19,11 +19,11 @@ pub struct Inspection {
     pub signed: bool,
     /// H: units of the layer.
     pub units: usize,
-    /// [T]; see [`Reading::tokens`].
+    /// `[T]`; see [`Reading::tokens`].
     pub tokens: Vec<String>,
-    /// [T, H], row by row.
+    /// `[T, H]`, row by row.
     pub values: Vec<f32>,
-    /// [H]: the median over the text of how many characters each unit of the layer keeps what it holds. None
+    /// `[H]`: the median over the text of how many characters each unit of the layer keeps what it holds. None
     /// where the cell has no gate that says so.
     pub memory: Option<Vec<f32>>,
 }
@@ -118,7 +118,7 @@ fn names(gates: &[Gate]) -> String {
 }
 
 impl Inspection {
-    /// The values of one unit, counted from 0: [T].
+    /// The values of one unit, counted from 0: `[T]`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a unit that the layer does not have.

@@ -20,7 +20,7 @@ pub const fn keeping_gate(cell: Cell) -> Option<(Gate, bool)> {
 }
 
 /// For each of H units the median over the text of how many characters it keeps what it holds, from 0 to
-/// a million: [H], of the values `[T, H]` of [`keeping_gate`], which is inverted if it says what is not kept.
+/// a million: `[H]`, of the values `[T, H]` of [`keeping_gate`], which is inverted if it says what is not kept.
 pub(super) fn characters_kept(values: &[f32], units: usize, inverted: bool) -> Vec<f32> {
     let mut column = vec![0.0; values.len() / units.max(1)];
     (0..units)

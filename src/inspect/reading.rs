@@ -111,7 +111,7 @@ impl Reading {
         }
     }
 
-    /// Each token as text, [T]. A byte that is no character of its own is written `bytes:\xe2`.
+    /// Each token as text, `[T]`. A byte that is no character of its own is written `bytes:\xe2`.
     pub fn tokens(&self) -> Vec<String> {
         match self.units {
             Units::Chars => self.text.chars().map(String::from).collect(),
@@ -192,7 +192,7 @@ impl Windows<'_> {
 }
 
 impl Window {
-    /// A gate or state of layer `layer`, counted from 0: [T, H] of this window.
+    /// A gate or state of layer `layer`, counted from 0: `[T, H]` of this window.
     ///
     /// # Errors
     /// [`Error::Logits`] for weights so large that no number comes out; [`Error::Tensor`] for a layer or gate

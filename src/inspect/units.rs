@@ -109,7 +109,7 @@ impl Units {
 }
 
 impl Group {
-    /// Adds values [T, H] of all units of its layer and gate, up to token `end`.
+    /// Adds values `[T, H]` of all units of its layer and gate, up to token `end`.
     fn add(&mut self, values: &[f32], size: usize, end: usize, rows: &[Row]) {
         let start = end - values.len() / size;
         // Unit by unit, which the loops below read in order.

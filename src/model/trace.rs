@@ -100,7 +100,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A gate or state of layer `layer`, counted from 0: [T, B, H].
+    /// A gate or state of layer `layer`, counted from 0: `[T, B, H]`.
     ///
     /// # Errors
     /// A layer that the network does not have, or a gate that its cell does not have.

@@ -175,7 +175,7 @@ fn starts_of(parts: &[&str], text: &str) -> Vec<usize> {
     parts.iter().map(start).collect()
 }
 
-/// The rows of logits [N, V], one after another.
+/// The rows of logits `[N, V]`, one after another.
 struct Rows {
     logits: Vec<Vec<f32>>,
     next: usize,
