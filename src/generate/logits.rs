@@ -55,7 +55,7 @@ impl Token {
         )
     );
         let log_probability = |logit: f32| (f64::from(logit - largest) - sum.ln()) as f32;
-        let mut top: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
+        let mut top: Vec<(u32, f32)> = Vec::new();
         for (other, &logit) in (0u32..).zip(logits) {
             // Of equal ones the lower id first.
             let place = top.partition_point(|&(_, better)| better >= logit);
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(top, [(3, 0.5), (1, 0.2), (4, 0.2)]);
         let shown = Token::new(3, &logits, 1, Some(3)).unwrap();
         assert_eq!((shown.id, shown.top[0].0), (3, 1));
-        assert_eq!(Token::new(0, &logits, 9, None).unwrap().top.len(), 4);
+        assert_eq!(Token::new(0, &logits, usize::MAX, None).unwrap().top.len(), 4);
         assert!(Token::new(0, &logits, 0, None).unwrap().top.is_empty());
     }
 
