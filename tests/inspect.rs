@@ -352,9 +352,11 @@ fn a_page_needs_nothing_beside_it_and_holds_no_markup_but_its_own() {
     let dir = TestDir::new();
     let text = "</script><b>&amp;\u{1b}[31m</b> {{title}} \u{2028}\n".repeat(40);
     dir.file("tide.txt", &text);
-    dir.file("<i>.txt", &text);
+    // Windows has no such names.
+    let name = if cfg!(windows) { "&amp;.txt" } else { "<i>.txt" };
+    dir.file(name, &text);
     tiny(&dir, &["--layers", "2"]);
-    let args = ["inspect", "--checkpoint", "run", "--out", "page.html", "<i>.txt"];
+    let args = ["inspect", "--checkpoint", "run", "--out", "page.html", name];
     assert_eq!(dir.ok(&args), "");
     let (page, data) = read_page(&dir.path("page.html"));
     assert!(page.starts_with("<!DOCTYPE html>\n<!-- chargru inspect -->\n"));
