@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::generate::request::Token;
 use crate::generate::utf8::Utf8Stream;
-use crate::text::{END_OF_DOCUMENT, Tokenizer};
+use crate::text::{END_OF_DOCUMENT, Tokenizer, name_of_byte};
 
 /// The ids of a text and their log-probabilities, in the columns of OpenAI's completions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -63,12 +63,10 @@ impl LogProbabilities {
             columns.tokens.push(text_of(token.id, tokenizer));
             columns.token_logprobs.push(token.log_probability);
             utf8.push(tokenizer.bytes_of(token.id), &mut text);
-            // The character that it belongs to is the last that is complete, or the one that it begins.
-            let before = columns.end;
             columns.end += text.chars().count();
-            let last = columns.end.saturating_sub(usize::from(!text.is_empty()));
+            // Its character is the one that it begins or goes on with, else the last that is complete.
             let begins = utf8.is_incomplete() || text.is_empty();
-            columns.text_offset.push(if begins { columns.end } else { last.max(before) });
+            columns.text_offset.push(columns.end - usize::from(!begins));
             text.clear();
             if let Some(top) = &mut columns.top_logprobs {
                 top.push(alternatives_of(token, tokenizer));
@@ -109,10 +107,7 @@ fn text_of(id: u32, tokenizer: &Tokenizer) -> String {
         // An id of characters that were too rare for one of their own.
         Ok("") => char::REPLACEMENT_CHARACTER.into(),
         Ok(text) => text.into(),
-        Err(_) => {
-            let escaped = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
-            format!("bytes:{}", escaped.collect::<String>())
-        }
+        Err(_) => bytes.iter().copied().map(name_of_byte).collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::{IndexOp, Tensor};
 use crate::data::READING_WINDOW;
 use crate::error::{Error, Result, ensure};
 use crate::model::{Gate, Network, State, Trace};
-use crate::text::{Tokenizer, Units};
+use crate::text::{Tokenizer, Units, name_of_byte};
 
 /// A text that is read from its beginning, one token for each id: a character, or a byte.
 ///
@@ -115,7 +115,7 @@ impl Reading {
     pub fn tokens(&self) -> Vec<String> {
         match self.units {
             Units::Chars => self.text.chars().map(String::from).collect(),
-            Units::Bytes => self.text.bytes().map(byte).collect(),
+            Units::Bytes => self.text.bytes().map(name_of_byte).collect(),
         }
     }
 
@@ -138,10 +138,6 @@ fn tokens_of(text: &str, units: Units) -> usize {
         Units::Chars => text.chars().count(),
         Units::Bytes => text.len(),
     }
-}
-
-fn byte(byte: u8) -> String {
-    if byte.is_ascii() { char::from(byte).to_string() } else { format!("bytes:\\x{byte:02x}") }
 }
 
 /// Reads a text window by window; the state is carried.

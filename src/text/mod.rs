@@ -34,5 +34,6 @@ pub(crate) use huggingface::END_OF_DOCUMENT;
 pub use ids::Ids;
 pub use list::is_list;
 pub use tokenizer::Tokenizer;
+pub(crate) use units::name_of_byte;
 pub use units::{Documents, Units};
 pub use vocabulary::{VocabularyOptions, VocabularyReport};

@@ -60,3 +60,8 @@ impl fmt::Display for Documents {
         f.pad(self.name())
     }
 }
+
+/// A byte as a token is shown: the character that it is alone, else `bytes:\xe2`, as OpenAI's API writes it.
+pub(crate) fn name_of_byte(byte: u8) -> String {
+    if byte.is_ascii() { char::from(byte).to_string() } else { format!("bytes:\\x{byte:02x}") }
+}
