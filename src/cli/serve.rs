@@ -1,12 +1,11 @@
 //! `chargru serve`.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::checkpoint::{Checkpoint, newest_bidirectional_run};
@@ -185,17 +184,11 @@ fn models(args: &ServeArgs, target: &Target) -> Result<Vec<Model>> {
             checkpoints.push(open(&both)?);
         }
     }
-    let mut ids = BTreeSet::new();
     checkpoints
         .into_iter()
         .map(|checkpoint| {
             let folder = checkpoint.folder.canonicalize().unwrap_or(checkpoint.folder.clone());
             let id = Model::id_of(&folder);
-            if !ids.insert(id.clone()) {
-                return Err(anyhow!(
-                    "two of the models are named {id}, after their runs' folders: rename one of these folders"
-                ));
-            }
             let network = target.network(&checkpoint)?;
             let both = match checkpoint.config.model.bidirectional {
                 true => Some(target.bidirectional(&checkpoint)?),

@@ -199,15 +199,3 @@ impl Work {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn orders_and_pieces_go_between_threads() {
-        fn is_send<T: Send>() {}
-        is_send::<Event>();
-        is_send::<Order>();
-    }
-}

@@ -174,9 +174,11 @@ impl Models {
             });
             ensure!(
                 by_id.insert(id.clone(), Arc::clone(&loaded)).is_none(),
-                Error::setting(
-                    "checkpoint",
-                    format!("two models are named {id}: rename one's run")
+                Error::checkpoint(
+                    Path::new(&id),
+                    format!(
+                        "two of the models are named {id}, after their runs' folders: rename one of these folders"
+                    )
                 )
             );
             first.get_or_insert(loaded);

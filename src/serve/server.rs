@@ -57,7 +57,7 @@ impl Server {
     /// Starts the threads of the models and listens.
     ///
     /// # Errors
-    /// [`Error::Setting`] for one outside its range, two models of one name or none; [`Error::Io`] for an address
+    /// [`Error::Setting`] for one outside its range, or no model; [`Error::Checkpoint`] for two of one name; [`Error::Io`] for an address
     /// that cannot be listened at.
     pub async fn bind(models: Vec<Model>, config: ServeConfig) -> Result<Self> {
         config.validate()?;
