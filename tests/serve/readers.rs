@@ -13,10 +13,10 @@ fn long() -> Value {
     asked("MAREN:", 16_384, 1)
 }
 
-/// More than the system keeps of what a server sends to a client that reads slowly, which is 4 MB with Linux: 98,000
-/// ids with alternatives, some 9 MB; a row waits when 1,024 of its own are not taken.
+/// More than the system keeps of what a server sends to a client that reads slowly, which is 4 MB with Linux and at
+/// times 9 MB under Wine: 262,000 ids with alternatives, some 24 MB; a row waits when 1,024 of its own are not taken.
 fn much() -> Value {
-    json!({"prompt": "The ", "max_tokens": 8_192, "n": 12, "seed": 1, "logprobs": 5})
+    json!({"prompt": "The ", "max_tokens": 16_384, "n": 16, "seed": 1, "logprobs": 5})
 }
 
 fn tiny() -> TestDir {
@@ -77,19 +77,24 @@ fn a_stream_that_nobody_reads_stops_no_other_and_loses_nothing() {
     let whole = server.complete(with(much(), json!({"logprobs": null}))).ok();
     let mut unread = server.unread_stream(much());
     let first = unread.next().expect("an event");
-    server.wait_for_rows(12);
-    for seed in 0..20 {
-        let request = asked("The ", 2_000, seed);
+    server.wait_for_rows(16);
+    // Few: a reader that takes nothing for 30 s has gone, and the machine may be busy.
+    for seed in 0..5 {
+        let request = asked("The ", 1_000, seed);
         let (streamed, _) = collect(server.stream(request.clone()));
         assert_eq!([streamed[0].text.clone()], *texts(&server.complete(request).ok()));
     }
-    assert!(server.rows() >= 12, "the system took all that was written");
+    assert!(
+        server.rows() >= 16,
+        "the system took all that was written, or it took 30 s: {:?}",
+        server.lines()
+    );
     let (streamed, _) = collect(std::iter::once(first).chain(unread));
     assert_eq!(streamed.iter().map(|text| text.text.clone()).collect::<Vec<_>>(), texts(&whole));
     for text in &streamed {
         let tokens: String = text.tokens.iter().filter_map(Value::as_str).collect();
         assert_eq!(tokens, text.text);
-        assert_eq!(text.offsets, (4..8_196).map(Value::from).collect::<Vec<_>>());
+        assert_eq!(text.offsets, (4..16_388).map(Value::from).collect::<Vec<_>>());
     }
     server.wait_for_rows(0);
 }
@@ -97,7 +102,7 @@ fn a_stream_that_nobody_reads_stops_no_other_and_loses_nothing() {
 #[test]
 fn more_than_may_wait_are_told_to_ask_again() {
     let dir = tiny();
-    let server = Server::start(&dir, &["--checkpoint", "tide", "--rows", "12", "--queue", "1"]);
+    let server = Server::start(&dir, &["--checkpoint", "tide", "--rows", "16", "--queue", "1"]);
     let mut unread = server.unread_stream(much());
     assert!(unread.next().is_some());
     let mut waits = server.connection();
