@@ -24,10 +24,6 @@ mod residual;
 mod resume;
 #[cfg(feature = "serve")]
 mod serve;
-#[cfg(feature = "serve")]
-mod serve_hostile;
-#[cfg(feature = "serve")]
-mod serve_load;
 mod session;
 mod support;
 mod terminals;

@@ -4,7 +4,9 @@ mod analysis;
 mod bounds;
 mod completions;
 mod guard;
+mod hostile;
 mod http;
+mod load;
 mod log;
 mod readers;
 #[cfg(unix)]
@@ -58,6 +60,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let has_panicked =
+                |lines: &[String]| lines.iter().any(|line| line.contains("panicked at"));
+            assert!(!has_panicked(&self.lines()), "{:?}", self.lines());
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use crate::serve::http::{Connection, collect};
 use crate::serve::{JSON, Server, asked, texts, wait_until};
 
 impl Server {
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 
     /// Its exit code, when it has ended.
-    fn end(&mut self) -> Option<i32> {
+    pub fn end(&mut self) -> Option<i32> {
         let mut status = None;
         wait_until("its end", || {
             status = self.child.try_wait().expect("its state");
