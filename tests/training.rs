@@ -207,3 +207,26 @@ fn errors_tell_their_kind() -> Result<()> {
     assert!(source.downcast_ref::<serde_json::Error>().is_some(), "{source:?}");
     Ok(())
 }
+
+/// The learning rate falls with the time: a long text is not evaluated where that would take most of what is left.
+#[test]
+fn an_evaluation_leaves_a_run_with_a_time_limit_its_time() -> Result<()> {
+    let evaluated = |limit| -> Result<(Vec<u64>, u64)> {
+        let mut job = job();
+        (job.train.batch, job.train.seq_len) = (1, 1);
+        job.train.time_limit = Some(limit);
+        let long = Corpus::from_text("tide", TIDE.repeat(10_000));
+        let mut steps = Vec::new();
+        let summary = job.start(long, &Device::Cpu)?.run(|event| {
+            if let Event::Evaluated { metrics, .. } = event {
+                steps.push(metrics.step);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((steps, summary.step))
+    };
+    assert_eq!(evaluated(Duration::from_secs(3_600))?, (vec![5, 10, 15, 20], 20));
+    let (steps, last) = evaluated(Duration::from_millis(50))?;
+    assert_eq!(steps, [last]);
+    Ok(())
+}

@@ -109,7 +109,8 @@ pub(crate) struct Settings {
     /// Share of the text, at its end, that validates [default: 0.1, at most two million characters]
     #[arg(long, value_parser = finite, help_heading = TRAINING, value_name = "F")]
     pub val_fraction: Option<f64>,
-    /// Steps between two evaluations [default: an epoch, within 25 to 1,000 steps]
+    /// Steps between two evaluations; with --time-limit one that would take more than a tenth of the time left is
+    /// left out [default: an epoch, within 25 to 1,000 steps]
     #[arg(long, help_heading = TRAINING, value_name = "N")]
     pub eval_every: Option<u64>,
     /// End after this many evaluations without a better validation loss [default: 6 where no end is

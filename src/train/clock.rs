@@ -33,6 +33,10 @@ impl Clock {
         Self { counts, ..self }
     }
 
+    pub(super) fn counts_only_steps(&self) -> bool {
+        self.counts == Counts::Steps
+    }
+
     /// The time that it shows.
     pub(super) fn elapsed(&self) -> Duration {
         self.before + self.started.map_or(Duration::ZERO, |started| started.elapsed())

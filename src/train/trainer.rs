@@ -54,6 +54,8 @@ pub struct Trainer {
     pub(super) losses: Losses,
     /// The step of the last evaluation of this process.
     pub(super) evaluated_at: Option<u64>,
+    /// What that evaluation took.
+    pub(super) evaluated_in: Option<Duration>,
     pub(super) loss_sum: f64,
     pub(super) loss_count: u64,
     pub(super) norms: GradientNorms,
@@ -125,6 +127,7 @@ impl Trainer {
             evaluations_since_best: 0,
             losses: Losses::default(),
             evaluated_at: None,
+            evaluated_in: None,
             loss_sum: 0.0,
             loss_count: 0,
             norms: GradientNorms::default(),
@@ -232,7 +235,7 @@ impl Trainer {
             let report = report?;
             paused |= observe(Event::Step(report)).is_break();
             let (after_evaluation, mut save_after) = self.save_intervals;
-            if self.step.is_multiple_of(interval) {
+            if self.step.is_multiple_of(interval) && self.has_time_to_evaluate() {
                 paused |= self.evaluate(report.lr, &mut observe)?.is_break();
                 save_after = after_evaluation;
             }

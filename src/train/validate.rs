@@ -1,8 +1,10 @@
 //! The validation of a run, and what follows from its loss.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use crate::checkpoint::Metrics;
+use crate::data::Evaluation;
 use crate::error::Result;
 use crate::evaluate::evaluate_any;
 use crate::model::Precision;
@@ -10,7 +12,27 @@ use crate::train::events::Event;
 use crate::train::spikes::since_evaluation;
 use crate::train::trainer::{Losses, Trainer};
 
+/// More of the time that is left is no evaluation worth but the last, which comes after it.
+const SHARE_OF_TIME_LEFT: f64 = 0.1;
+
 impl Trainer {
+    /// Whether an evaluation leaves a run with a time limit most of the time that is left: the learning rate
+    /// falls with the time, and a long text is read for a while.
+    pub(super) fn has_time_to_evaluate(&self) -> bool {
+        let (Some(limit), false) = (self.config.time_limit, self.clock.counts_only_steps()) else {
+            return true;
+        };
+        let takes =
+            self.evaluated_in.map_or_else(|| self.expected_seconds(), |time| time.as_secs_f64());
+        takes <= SHARE_OF_TIME_LEFT * limit.saturating_sub(self.elapsed()).as_secs_f64()
+    }
+
+    /// What the first evaluation takes: reading takes a third of the time of training.
+    fn expected_seconds(&self) -> f64 {
+        let ids = self.data.validation.as_ref().map_or(0, Evaluation::predictions);
+        ids as f64 / (3.0 * self.chars_per_second())
+    }
+
     /// Reads the whole validation text from a zero state, reports the losses, and saves `best` if the
     /// validation loss is the lowest so far.
     pub(super) fn evaluate(
@@ -19,6 +41,7 @@ impl Trainer {
         observe: &mut impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         // In float32 whatever the training's precision: then `evaluate` gives the same loss later.
+        let begun = Instant::now();
         let network = self.averaged.with_precision(Precision::F32)?;
         let result = match &self.data.validation {
             Some(text) => {
@@ -59,6 +82,7 @@ impl Trainer {
         }
         self.losses = Losses { train: Some(metrics.train_loss), val: val_loss };
         self.evaluated_at = Some(self.step);
+        self.evaluated_in = Some(begun.elapsed());
         // A crash may have left a `best` that is newer than the state this run goes on from. No better
         // one is given up for it; on the same way the run comes to the same loss at the same step.
         let is_kept = self.newer_best.zip(val_loss).is_some_and(|((_, kept), loss)| kept < loss);
