@@ -112,6 +112,9 @@ const IDS_PER_PARAMETER: f64 = 30.0;
 /// Ids that a network of a usual size is trained on in a quarter of an hour on two cores.
 const ENOUGH: f64 = 45e6;
 
+/// Ids from which on windows of 128 are as good as twice as many of 64.
+const LONG_RUN: f64 = 16e6;
+
 /// A short text: one or two pages.
 const SHORT: usize = 6_000;
 
@@ -200,14 +203,6 @@ fn epochs(ratio: f64) -> f64 {
 /// in its time.
 fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<f64>) -> Choice {
     let (hidden, layers) = (fixed.hidden.unwrap_or(usual.0), fixed.layers.unwrap_or(usual.1));
-    // Short texts need many steps.
-    let (batch, seq_len) = match text.length {
-        ..SHORT => (8, 32),
-        SHORT..60_000 => (8, 64),
-        60_000..600_000 => (16, 64),
-        _ => (32, 128),
-    };
-    let (batch, seq_len) = (fixed.batch.unwrap_or(batch), fixed.seq_len.unwrap_or(seq_len));
     let mut choice = Choice {
         documents: if text.list { Documents::Lines } else { Documents::Off },
         hidden,
@@ -218,8 +213,8 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<
         dropout: 0.0,
         weight_drop: 0.0,
         weight_decay: 0.0,
-        batch,
-        seq_len,
+        batch: 0,
+        seq_len: 0,
         // Larger networks diverge at a rate that smaller ones bear.
         lr: LR * (256.0 / hidden.max(128) as f64).sqrt(),
         steps: 0,
@@ -230,30 +225,50 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<
     };
     let parameters = parameters(fixed.cell, &choice);
     choice.parameters_per_id = parameters / train_length(text);
-    let window = batch.max(1) as f64 * seq_len.max(1) as f64;
-    let ends = [
-        fixed.steps.map(|steps| steps as f64 * window),
-        fixed.epochs.map(|epochs| epochs as f64 * train_length(text)),
-        ids,
-    ];
+    let ends = [fixed.epochs.map(|epochs| epochs as f64 * train_length(text)), ids];
     let given = ends.into_iter().flatten().reduce(f64::min);
-    let usual = trained_on(text, parameters).max(FEWEST_STEPS as f64 * window);
-    let trained = given.unwrap_or(usual);
+    let usual = trained_on(text, parameters);
+    let is_long = fixed.steps.is_some() || given.unwrap_or(usual) >= LONG_RUN;
+    let (batch, seq_len) = windows(text, is_long);
+    choice.batch = fixed.batch.unwrap_or(batch);
+    choice.seq_len = fixed.seq_len.unwrap_or(seq_len);
+    let window = choice.batch.max(1) as f64 * choice.seq_len.max(1) as f64;
+    let by_steps = fixed.steps.map(|steps| steps as f64 * window);
+    let trained = [given, by_steps].into_iter().flatten().reduce(f64::min);
+    let trained = trained.unwrap_or(usual.max(FEWEST_STEPS as f64 * window));
     choice.steps = (trained / window) as u64;
     // The more parameters for each id, and the more often it is read, the easier the text is learnt by heart.
     let parameters_and_readings = choice.parameters_per_id * trained / train_length(text);
-    (choice.dropout, choice.weight_drop, choice.weight_decay) = match parameters_and_readings {
-        ..8.0 => (0.05, 0.0, 0.1),
-        ..45.0 => (0.1, 0.1, 0.3),
-        ..150.0 => (0.25, 0.2, 0.3),
-        _ if text.length < SHORT => (0.5, 0.4, 0.3),
-        _ => (0.3, 0.4, 0.3),
-    };
+    (choice.dropout, choice.weight_drop, choice.weight_decay) =
+        regularisation(text, parameters_and_readings);
     // Reading the part that validates takes a third of the time of training on it: a tenth of the time at most.
     let validated = 0.1 * text.length as f64;
     let interval = (10.0 / 3.0 * validated.min(2e6) / window) as u64;
     choice.eval_every = Some(interval).filter(|&interval| interval > TrainConfig::LONGEST_INTERVAL);
     choice
+}
+
+/// B and T. Short texts need many steps, and so do short runs.
+fn windows(text: TextFacts, is_long: bool) -> (usize, usize) {
+    match text.length {
+        ..SHORT => (8, 32),
+        SHORT..60_000 => (8, 64),
+        60_000..600_000 => (16, 64),
+        _ if is_long => (32, 128),
+        _ => (32, 64),
+    }
+}
+
+/// Dropout, weight drop, weight decay.
+fn regularisation(text: TextFacts, parameters_and_readings: f64) -> (f64, f64, f64) {
+    match parameters_and_readings {
+        ..3.0 => (0.0, 0.0, 0.1),
+        3.0..8.0 => (0.05, 0.0, 0.1),
+        8.0..45.0 => (0.1, 0.1, 0.3),
+        45.0..150.0 => (0.25, 0.2, 0.3),
+        _ if text.length < SHORT => (0.5, 0.4, 0.3),
+        _ => (0.3, 0.4, 0.3),
+    }
 }
 
 /// Parameters of a network with a usual alphabet, about. The sizes may still be impossible ones.

@@ -88,6 +88,28 @@ fn regularisation_follows_from_the_end_that_is_given() {
     assert!((5.0..8.0).contains(&short.readings()), "{short:?}");
 }
 
+/// A short run of a long text has shorter windows, and more steps.
+#[test]
+fn windows_follow_from_the_end_that_is_given() {
+    let seq_len = |length, fixed| choose(text(length), fixed).seq_len;
+    assert_eq!(seq_len(1_000_000, Fixed::default()), 128);
+    let few = Fixed { epochs: Some(10), ..Fixed::default() };
+    assert_eq!(seq_len(1_000_000, few), 64);
+    assert_eq!(seq_len(1_000_000, Fixed { seq_len: Some(100), ..few }), 100);
+    assert_eq!(seq_len(10_000_000, few), 128);
+    // So many steps are asked for: their number says nothing of the windows.
+    assert_eq!(seq_len(1_000_000, Fixed { steps: Some(10), ..Fixed::default() }), 128);
+    let within = |seconds| {
+        let limit = Duration::from_secs(seconds);
+        let speed = |_: &Choice| Ok::<_, ()>(1e5);
+        choose_within(text(10_000_000), Fixed::default(), limit, speed).unwrap()
+    };
+    let (short, long) = (within(100), within(1_000));
+    assert_eq!((short.batch, short.seq_len, short.dropout), (32, 64, 0.0));
+    assert_eq!((long.batch, long.seq_len), (32, 128));
+    assert_eq!(short.steps, 4_882);
+}
+
 #[test]
 fn what_cannot_be_measured_is_an_error() {
     let limit = Duration::from_secs(1);
