@@ -1,5 +1,7 @@
 //! Settings that choose themselves, and the average of the weights, from the command line.
 
+use chargru::model::Precision;
+
 use crate::resume::assert_same_run;
 use crate::support::{TIDE, TestDir, json};
 
@@ -61,9 +63,35 @@ fn a_time_limit_chooses_the_sizes_by_the_speed_of_the_machine() {
     assert!(said[0].starts_with("1 layer of 64 for "), "{run:?}");
     assert!(said[0].ends_with("and 1ms, at the speed measured here"), "{run:?}");
     // There is nothing to measure where the sizes are given.
-    let fixed = ["--hidden", "24", "--layers", "2", "--time-limit", "1ms", "--out", "b"];
-    let run = dir.run(&[&["train", "long.txt"], &fixed[..]].concat());
+    let fixed = ["--hidden", "24", "--layers", "2", "--precision", "f32"];
+    let timed = ["train", "long.txt", "--time-limit", "1ms", "--out", "b"];
+    let run = dir.run(&[&timed[..], &fixed[..]].concat());
     assert_eq!((run.code, chosen(&run.stderr).len()), (Some(0), 1), "{run:?}");
+}
+
+/// In the same time there are more steps in bfloat16, where the processor has it.
+#[test]
+fn a_time_limit_chooses_the_faster_precision_and_a_flag_wins() {
+    let dir = TestDir::new();
+    let precision = |out: &str, flags: &[&str]| {
+        let run = dir.train_tiny(out, flags);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let config = std::fs::read_to_string(dir.path(&format!("{out}/last/config.json")));
+        let said = run.stderr.contains("chosen  --precision bf16");
+        (json(&config.expect("config.json"))["training"]["precision"].clone(), said)
+    };
+    let has_bf16 = Precision::bf16_supported();
+    let fastest = if has_bf16 { "bf16" } else { "f32" };
+    assert_eq!(precision("timed", &["--time-limit", "1h"]), (fastest.into(), has_bf16));
+    assert_eq!(precision("plain", &[]), ("f32".into(), false));
+    let f32 = ["--time-limit", "1h", "--precision", "f32"];
+    assert_eq!(precision("given", &f32), ("f32".into(), false));
+    let reference = ["--time-limit", "1h", "--device", "cpu-reference"];
+    assert_eq!(precision("reference", &reference), ("f32".into(), false));
+    // A machine without it goes on with the run.
+    dir.ok(&["train", "--resume", "timed", "--steps", "40", "--precision", "f32"]);
+    let config = std::fs::read_to_string(dir.path("timed/last/config.json")).expect("config.json");
+    assert_eq!(json(&config)["training"]["precision"], "f32");
 }
 
 /// `last` and `best` have the average; without one they have the weights themselves.

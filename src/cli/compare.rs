@@ -139,7 +139,7 @@ fn start(mut args: CompareArgs, given: &BTreeSet<String>) -> Result<(Comparison,
     let settings = args.settings.clone().resolve(given, config.as_deref())?;
     checkpoint::threads(settings.threads)?;
     let target = Target::open(&settings.device)?;
-    target.ensure_precision(settings.precision)?;
+    target.ensure_precision(settings.precision.unwrap_or_default())?;
     if settings.time_limit.is_some() {
         return Err(wrong("time-limit of --config: give the time of each cell with --budget"));
     }

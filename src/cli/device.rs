@@ -48,9 +48,18 @@ impl Target {
         Ok(Self { device: open(name)?, reference: false })
     }
 
+    /// Whether the kernels run, and the processor multiplies bfloat16.
+    pub(crate) fn has_bf16(&self) -> bool {
+        self.has_kernels() && Precision::bf16_supported()
+    }
+
+    fn has_kernels(&self) -> bool {
+        self.device.is_cpu() && !self.reference
+    }
+
     /// Refuses bf16 where the kernels do not run.
     pub(crate) fn ensure_precision(&self, precision: Precision) -> Result<()> {
-        if precision != Precision::F32 && (self.reference || !self.device.is_cpu()) {
+        if precision != Precision::F32 && !self.has_kernels() {
             return Err(wrong(
                 "--precision bf16 is for the kernels of --device cpu: use that device, or f32 on \
                  cuda, metal and cpu-reference",

@@ -14,7 +14,7 @@ use crate::cli::settings::Settings;
 use crate::train::{SavedRun, StopReason, Trainer};
 
 /// Flags that may be given with --resume.
-const CHANGEABLE: [&str; 10] = [
+const CHANGEABLE: [&str; 11] = [
     "corpus",
     "steps",
     "epochs",
@@ -24,6 +24,7 @@ const CHANGEABLE: [&str; 10] = [
     "save_every",
     "threads",
     "device",
+    "precision",
     "resume",
 ];
 
@@ -42,6 +43,7 @@ pub(crate) fn resume(
     checkpoint::threads(settings.threads)?;
     let target = Target::open(&settings.device)?;
     let mut run = SavedRun::open(RunFolder::resume(run)?, &target.device)?;
+    run.train.precision = settings.precision.unwrap_or(run.train.precision);
     target.ensure_precision(run.train.precision)?;
     if settings.has_end() {
         run.train.steps = settings.steps;

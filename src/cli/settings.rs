@@ -152,9 +152,10 @@ pub(crate) struct Settings {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu", help_heading = MACHINE)]
     pub device: String,
-    /// Precision of the matrix products; bf16 needs a processor with AVX512_BF16
-    #[arg(long, value_enum, default_value_t, help_heading = MACHINE)]
-    pub precision: Precision,
+    /// Precision of the matrix products; bf16 needs a processor with AVX512_BF16 [default: f32; with --time-limit
+    /// bf16, if the processor has it]
+    #[arg(long, value_enum, help_heading = MACHINE)]
+    pub precision: Option<Precision>,
 }
 
 const MODEL: &str = "Model";
@@ -266,7 +267,7 @@ impl Settings {
                 patience: self.patience.or(chosen_end.then_some(choice.patience)),
                 sample_every: self.sample_every,
                 seed: self.seed,
-                precision: self.precision,
+                precision: self.precision.unwrap_or_default(),
             },
         }
     }

@@ -23,7 +23,7 @@ use crate::cli::signals::Signals;
 use crate::cli::time::Time;
 use crate::error::Error;
 use crate::generate::{Request, samples};
-use crate::model::Network;
+use crate::model::{Network, Precision};
 use crate::text::{Documents, Tokenizer};
 use crate::train::{Event, Job, StopReason, Summary, TextFacts, Trainer, choose};
 
@@ -35,8 +35,8 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: Settings,
     /// Go on with the run in this folder; only --steps, --epochs, --time-limit, --patience,
-    /// --sample-every, --save-every, --threads, --device and --corpus (if the text has moved) may be
-    /// given beside it
+    /// --sample-every, --save-every, --threads, --device, --precision and --corpus (if the text has moved) may
+    /// be given beside it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["init_from", "config", "out", "overwrite"])]
     resume: Option<PathBuf>,
     /// Start from the weights and the vocabulary of this checkpoint
@@ -89,7 +89,12 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
     checkpoint::threads(settings.threads)?;
     let target = Target::open(&settings.device)?;
     let device = &target.device;
-    target.ensure_precision(settings.precision)?;
+    let chosen_bf16 =
+        settings.precision.is_none() && settings.time_limit.is_some() && target.has_bf16();
+    if chosen_bf16 {
+        settings.precision = Some(Precision::Bf16);
+    }
+    target.ensure_precision(settings.precision.unwrap_or_default())?;
     // Before the text is read, which may take minutes: with what would fit any text.
     settings.job(&choose(TextFacts::default(), settings.fixed())).validate()?;
     let corpus = settings.data().read_corpus()?;
@@ -110,6 +115,9 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
     let choice = choice::choose_for(&corpus, &settings, device)?;
     let mut job = settings.job(&choice);
     choice::describe(&choice, &corpus, &settings);
+    if chosen_bf16 {
+        log!("chosen  --precision bf16, with which this processor takes more steps in that time");
+    }
     let trainer = match &checkpoint {
         None => job.start(corpus, device)?,
         Some(checkpoint) => {

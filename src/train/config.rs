@@ -179,7 +179,7 @@ impl TrainConfig {
             self.precision != Precision::Bf16 || Precision::bf16_supported(),
             Error::setting(
                 "precision",
-                "`precision` bf16 needs a processor with AVX512_BF16, and this one has none: leave it out"
+                "`precision` bf16 needs a processor with AVX512_BF16, and this one has none: give f32"
             )
         );
         Ok(())

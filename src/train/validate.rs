@@ -12,7 +12,7 @@ use crate::train::events::Event;
 use crate::train::spikes::since_evaluation;
 use crate::train::trainer::{Losses, Trainer};
 
-/// More of the time that is left is no evaluation worth but the last, which comes after it.
+/// Largest share of the time that is left for an evaluation; the last one comes after that time.
 const SHARE_OF_TIME_LEFT: f64 = 0.1;
 
 impl Trainer {
