@@ -227,15 +227,15 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<
     choice.parameters_per_id = parameters / train_length(text);
     let ends = [fixed.epochs.map(|epochs| epochs as f64 * train_length(text)), ids];
     let given = ends.into_iter().flatten().reduce(f64::min);
-    let usual = trained_on(text, parameters);
-    let is_long = fixed.steps.is_some() || given.unwrap_or(usual) >= LONG_RUN;
+    let is_long = fixed.steps.is_some() || given.is_none_or(|ids| ids >= LONG_RUN);
     let (batch, seq_len) = windows(text, is_long);
     choice.batch = fixed.batch.unwrap_or(batch);
     choice.seq_len = fixed.seq_len.unwrap_or(seq_len);
     let window = choice.batch.max(1) as f64 * choice.seq_len.max(1) as f64;
     let by_steps = fixed.steps.map(|steps| steps as f64 * window);
     let trained = [given, by_steps].into_iter().flatten().reduce(f64::min);
-    let trained = trained.unwrap_or(usual.max(FEWEST_STEPS as f64 * window));
+    let usual = trained_on(text, parameters).max(FEWEST_STEPS as f64 * window);
+    let trained = trained.unwrap_or(usual);
     choice.steps = (trained / window) as u64;
     // The more parameters for each id, and the more often it is read, the easier the text is learnt by heart.
     let parameters_and_readings = choice.parameters_per_id * trained / train_length(text);
