@@ -1,10 +1,14 @@
 """A `chargru serve` of one's own: on a free port, stopped at the end, and started again on the same port."""
 
+import contextlib
+import json
 import os
 import re
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +51,19 @@ class Server:
             time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"the server did not say that it listens: {log}")
+
+    def occupy(self):
+        """Asks for 240 long texts, so that what else is written takes some twenty seconds, or until the server is killed."""
+        body = {"prompt": ["MAREN:"] * 15, "n": 16, "max_tokens": 16_384}
+        request = urllib.request.Request(
+            f"{self.address}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+
+        def ask():
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(request).read()
+
+        threading.Thread(target=ask, daemon=True).start()
 
     def kill(self):
         """Ends the server as a crash would."""

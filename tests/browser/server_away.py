@@ -40,12 +40,10 @@ class ServerAway(PageCase):
 
     def test_what_was_written_when_it_went_away_stays(self):
         self.page.open()
-        self.page.network(latency=20, bytes=60_000)
+        self.server.occupy()
         self.page.begin("MAREN:\n", 16000)
         self.page.until(lambda: len(self.page.story()) > 100, "some text is written")
         self.server.kill()
-        # What is on the way arrives at once.
-        self.page.network(**self.page.usual)
         self.page.until(self._banner().is_displayed, "the banner is shown")
         self.assertIn("broken off", self.page.wait_for_end())
         self.assertGreater(len(self.page.story()), 100)
