@@ -1,24 +1,25 @@
 //! The settings that a text decides, and what the log says of them.
 
 use anyhow::Result;
-use candle_core::Device;
 
+use crate::cli::device::Target;
 use crate::cli::output::{grouped, layers_of, log};
 use crate::cli::settings::Settings;
 use crate::error::Error;
+use crate::model::Precision;
 use crate::text::{Corpus, Documents};
 use crate::train::{Choice, Fixed, TextFacts, choose, choose_within, training_speed};
 
 /// What fits `corpus` where `settings` leave a choice. With a time limit, the speed of this machine is measured.
-pub(crate) fn choose_for(corpus: &Corpus, settings: &Settings, device: &Device) -> Result<Choice> {
+pub(crate) fn choose_for(corpus: &Corpus, settings: &Settings, target: &Target) -> Result<Choice> {
     let text = TextFacts::of(corpus, settings.units);
-    let fixed = settings.fixed();
+    let fixed = Fixed { fastest: target.fastest(), ..settings.fixed() };
     let choice = match settings.time_limit {
         Some(limit) => choose_within(text, fixed, limit.0, |choice| {
             let mut job = settings.job(choice);
             // Of most alphabets.
             job.model.vocab = 80;
-            let speed = training_speed(&job.model, &job.train, device)?;
+            let speed = training_speed(&job.model, &job.train, &target.device)?;
             // The steps of both directions take as long as two.
             Ok::<_, Error>(if job.model.bidirectional { speed / 2.0 } else { speed })
         })?,
@@ -53,6 +54,12 @@ pub(crate) fn describe(choice: &Choice, corpus: &Corpus, settings: &Settings) {
             choice.readings(),
         );
     }
+    if settings.precision.is_none() && choice.precision != Precision::F32 {
+        log!(
+            "chosen  --precision {}, with which this processor takes more steps in that time",
+            choice.precision
+        );
+    }
     if !settings.has_end() {
         log!(
             "chosen  {} steps: {:.1} readings of the text; or until {} evaluations in a row are no better",
@@ -80,6 +87,7 @@ mod tests {
     #[test]
     fn without_flags_the_program_trains_as_the_library_does_for_the_text() -> Result<()> {
         let Flags { settings } = Flags::try_parse_from(["train"])?;
+        let target = Target::open(&settings.device)?;
         let names = include_str!("../../corpus/place-names.txt");
         for corpus in [
             Corpus::from_text("short", "The tide comes in.\n".repeat(9)),
@@ -87,7 +95,7 @@ mod tests {
             Corpus::shipped(),
             Corpus::from_text("long", "The tide comes in.\n".repeat(2_000_000)),
         ] {
-            let choice = choose_for(&corpus, &settings, &Device::Cpu)?;
+            let choice = choose_for(&corpus, &settings, &target)?;
             assert_eq!(settings.job(&choice), Job::for_text(&corpus), "{}", corpus.name());
         }
         Ok(())

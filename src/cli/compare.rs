@@ -146,7 +146,7 @@ fn start(mut args: CompareArgs, given: &BTreeSet<String>) -> Result<(Comparison,
     // Before the text is read, which may take minutes: with what would fit any text.
     plan(&args, &settings, &choose(TextFacts::default(), settings.fixed()))?.validate()?;
     let corpus = settings.data().read_corpus()?;
-    let choice = choose_for(&corpus, &settings, &target.device)?;
+    let choice = choose_for(&corpus, &settings, &target)?;
     let plan = plan(&args, &settings, &choice)?;
     let out = settings.out.clone().unwrap_or_else(|| {
         Path::new(checkpoint::CHECKPOINTS).join(format!("{}-compare", corpus.name()))

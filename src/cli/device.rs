@@ -48,9 +48,13 @@ impl Target {
         Ok(Self { device: open(name)?, reference: false })
     }
 
-    /// Whether the kernels run, and the processor multiplies bfloat16.
-    pub(crate) fn has_bf16(&self) -> bool {
-        self.has_kernels() && Precision::bf16_supported()
+    /// The precision in which training is fastest.
+    pub(crate) fn fastest(&self) -> Precision {
+        if self.has_kernels() && Precision::bf16_supported() {
+            Precision::Bf16
+        } else {
+            Precision::F32
+        }
     }
 
     fn has_kernels(&self) -> bool {

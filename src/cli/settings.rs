@@ -212,6 +212,7 @@ impl Settings {
             seq_len: self.seq_len,
             steps: self.steps,
             epochs: self.epochs,
+            ..Fixed::default()
         }
     }
 
@@ -267,7 +268,7 @@ impl Settings {
                 patience: self.patience.or(chosen_end.then_some(choice.patience)),
                 sample_every: self.sample_every,
                 seed: self.seed,
-                precision: self.precision.unwrap_or_default(),
+                precision: self.precision.unwrap_or(choice.precision),
             },
         }
     }

@@ -23,7 +23,7 @@ use crate::cli::signals::Signals;
 use crate::cli::time::Time;
 use crate::error::Error;
 use crate::generate::{Request, samples};
-use crate::model::{Network, Precision};
+use crate::model::Network;
 use crate::text::{Documents, Tokenizer};
 use crate::train::{Event, Job, StopReason, Summary, TextFacts, Trainer, choose};
 
@@ -89,11 +89,6 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
     checkpoint::threads(settings.threads)?;
     let target = Target::open(&settings.device)?;
     let device = &target.device;
-    let chosen_bf16 =
-        settings.precision.is_none() && settings.time_limit.is_some() && target.has_bf16();
-    if chosen_bf16 {
-        settings.precision = Some(Precision::Bf16);
-    }
     target.ensure_precision(settings.precision.unwrap_or_default())?;
     // Before the text is read, which may take minutes: with what would fit any text.
     settings.job(&choose(TextFacts::default(), settings.fixed())).validate()?;
@@ -112,12 +107,9 @@ fn start(args: TrainArgs, given: &BTreeSet<String>) -> Result<(Trainer, Target)>
     if let Some(checkpoint) = &checkpoint {
         settings.adopt(&checkpoint.config);
     }
-    let choice = choice::choose_for(&corpus, &settings, device)?;
+    let choice = choice::choose_for(&corpus, &settings, &target)?;
     let mut job = settings.job(&choice);
     choice::describe(&choice, &corpus, &settings);
-    if chosen_bf16 {
-        log!("chosen  --precision bf16, with which this processor takes more steps in that time");
-    }
     let trainer = match &checkpoint {
         None => job.start(corpus, device)?,
         Some(checkpoint) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::Cell;
+use crate::model::{Cell, Precision};
 use crate::text::{Corpus, Documents, Units, is_list};
 use crate::train::config::TrainConfig;
 
@@ -51,6 +51,8 @@ pub struct Fixed {
     pub steps: Option<u64>,
     /// Readings of the text after which the run ends.
     pub epochs: Option<u64>,
+    /// In which this machine takes most steps in a given time.
+    pub fastest: Precision,
 }
 
 /// Settings that fit a text.
@@ -78,6 +80,8 @@ pub struct Choice {
     pub seq_len: usize,
     /// Peak of the learning rate.
     pub lr: f64,
+    /// Precision of the matrix products.
+    pub precision: Precision,
     /// Steps after which the run ends: those of an end that is given, about.
     pub steps: u64,
     /// Steps between two evaluations, where the usual
@@ -153,11 +157,16 @@ pub fn choose_within<E>(
         60_000..600_000 => (384, 2),
         _ => (1024, 2),
     };
+    let timed = |sizes, ids| Choice {
+        // The result depends on the machine in any case.
+        precision: fixed.fastest,
+        ..with_sizes(text, fixed, sizes, ids)
+    };
     let mut trained = |sizes| {
-        let choice = with_sizes(text, fixed, sizes, None);
+        let choice = timed(sizes, None);
         let ids = speed(&choice)? * limit.as_secs_f64();
         let is_enough = ids >= wanted(text, parameters(fixed.cell, &choice));
-        Ok((with_sizes(text, fixed, sizes, Some(ids)), is_enough))
+        Ok((timed(sizes, Some(ids)), is_enough))
     };
     let (mut best, _) = trained(SIZES[0])?;
     if fixed.hidden.is_some() && fixed.layers.is_some() {
@@ -217,6 +226,7 @@ fn with_sizes(text: TextFacts, fixed: Fixed, usual: (usize, usize), ids: Option<
         seq_len: 0,
         // Larger networks diverge at a rate that smaller ones bear.
         lr: LR * (256.0 / hidden.max(128) as f64).sqrt(),
+        precision: Precision::F32,
         steps: 0,
         eval_every: None,
         patience: 6,

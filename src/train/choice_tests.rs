@@ -111,6 +111,18 @@ fn windows_follow_from_the_end_that_is_given() {
 }
 
 #[test]
+fn a_time_is_used_in_the_fastest_precision() {
+    let fixed = Fixed { fastest: Precision::Bf16, ..Fixed::default() };
+    assert_eq!(choose(text(1_000_000), fixed).precision, Precision::F32);
+    let speed = |choice: &Choice| {
+        assert_eq!(choice.precision, Precision::Bf16);
+        Ok::<_, ()>(1e5)
+    };
+    let choice = choose_within(text(1_000_000), fixed, Duration::from_secs(60), speed).unwrap();
+    assert_eq!(choice.precision, Precision::Bf16);
+}
+
+#[test]
 fn what_cannot_be_measured_is_an_error() {
     let limit = Duration::from_secs(1);
     let failed = choose_within(text(1_000_000), Fixed::default(), limit, |_| Err("measured"));

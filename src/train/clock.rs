@@ -33,6 +33,7 @@ impl Clock {
         Self { counts, ..self }
     }
 
+    /// Whether evaluations and saves take none of it.
     pub(super) fn counts_only_steps(&self) -> bool {
         self.counts == Counts::Steps
     }

@@ -56,6 +56,7 @@ impl Job {
         (model.residual, model.dropout) = (choice.residual, choice.dropout);
         job.data.vocabulary.documents = choice.documents;
         (train.batch, train.seq_len, train.lr) = (choice.batch, choice.seq_len, choice.lr);
+        train.precision = choice.precision;
         (train.weight_decay, train.weight_drop) = (choice.weight_decay, choice.weight_drop);
         (train.steps, train.patience) = (Some(choice.steps), Some(choice.patience));
         train.eval_every = choice.eval_every;
